@@ -1,0 +1,170 @@
+"""Which bytes exist, who has shown that they hold them, which repo holds them.
+
+Knowing a hash never gives bytes (safety rule T1). A blob may be linked into a repo only by someone
+
+    who just uploaded those very bytes (`upload`, expires), or
+    who may read the bytes of a repo that holds them (`repo_blob`).
+
+For anybody else the blob does not exist, and every door (LFS, commit, copy, Xet) says the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import ColumnElement, Connection, Table, delete, or_, select
+
+from headwater.catalog import rights
+from headwater.catalog import schema as s
+from headwater.catalog.actors import Actor
+from headwater.catalog.clock import now_ms
+from headwater.catalog.db import Db
+from headwater.catalog.models import Repo
+from headwater.names import Digest, XetHash
+
+HOLDERS_LOOKED_AT_MAX = 200  # of one blob: a popular file is in many repos, one readable is enough
+
+
+class Blobs:
+    def __init__(self, db: Db, upload_ttl_s: int) -> None:
+        self.db = db
+        self.upload_ttl_ms = upload_ttl_s * 1000
+
+    def uploaded(
+        self,
+        actor: Actor,
+        oid: Digest,
+        size_bytes: int,
+        *,
+        xet_hash: XetHash | None = None,
+        xorbs: Iterable[XetHash] = (),
+        eligible: Iterable[tuple[bytes, XetHash]] = (),
+    ) -> None:
+        """Note that durable bytes `oid` came from `actor`, who may link them for a while.
+
+        `xorbs` are those the blob is made of, `eligible` the (chunk, xorb) pairs that later
+        uploads may ask for.
+        """
+        at = now_ms()
+        with self.db.write() as conn:
+            values = {"size_bytes": size_bytes, "created_ms": at}
+            update = values | ({"xet_hash": xet_hash} if xet_hash else {})
+            conn.execute(
+                self.db.upsert(s.blob, ["oid"], update),
+                {"oid": oid, "xet_hash": xet_hash, **values},
+            )
+            expires = {"expires_ms": at + self.upload_ttl_ms}
+            conn.execute(
+                self.db.upsert(s.upload, ["user_id", "oid"], expires),
+                {"user_id": actor.user_id, "oid": oid, **expires},
+            )
+            _insert_new(self.db, conn, s.xorb_blob, [{"xorb": x, "oid": oid} for x in set(xorbs)])
+            _insert_new(
+                self.db, conn, s.dedup, [{"chunk": c, "xorb": x} for c, x in set(eligible)]
+            )
+
+    def held(self, actor: Actor, oids: Sequence[Digest]) -> dict[str, int]:
+        """Of `oids`, those the actor may link, each with its size in bytes."""
+        with self.db.read() as conn:
+            return held(conn, actor, oids)
+
+    def by_xet_hash(self, xet_hash: XetHash) -> Digest | None:
+        query = select(s.blob.c.oid).where(s.blob.c.xet_hash == xet_hash)
+        with self.db.read() as conn:
+            found = conn.execute(query).scalar_one_or_none()
+        return Digest(found) if found else None
+
+    def readable_file(self, actor: Actor, repo: Repo, xet_hash: XetHash) -> Digest | None:
+        """The blob that a Xet file hash names, if this repo holds it or the actor just sent it."""
+        oid = self.by_xet_hash(xet_hash)
+        if oid is None:
+            return None
+        with self.db.read() as conn:
+            in_repo = conn.execute(
+                select(s.repo_blob.c.oid).where(
+                    s.repo_blob.c.repo_id == repo.id, s.repo_blob.c.oid == oid
+                )
+            ).first()
+            if in_repo or _just_sent(conn, actor, [oid]):
+                return oid
+        return None
+
+    def xorbs_with(self, actor: Actor, chunk: bytes, limit: int = 4) -> list[XetHash]:
+        """Xorbs that hold `chunk` and belong to files whose bytes the actor may read."""
+        query = (
+            select(s.dedup.c.xorb, s.xorb_blob.c.oid)
+            .join(s.xorb_blob, s.xorb_blob.c.xorb == s.dedup.c.xorb)
+            .where(s.dedup.c.chunk == chunk)
+            .limit(HOLDERS_LOOKED_AT_MAX)
+        )
+        with self.db.read() as conn:
+            rows = conn.execute(query).all()
+            mine = held(conn, actor, [Digest(row.oid) for row in rows])
+        found = dict.fromkeys(XetHash(row.xorb) for row in rows if row.oid in mine)
+        return list(found)[:limit]
+
+    def forget_expired(self) -> int:
+        """Drop possession notes that ran out; the number dropped."""
+        with self.db.write() as conn:
+            return conn.execute(
+                delete(s.upload).where(s.upload.c.expires_ms < now_ms())
+            ).rowcount
+
+
+def _insert_new(db: Db, conn: Connection, table: Table, rows: list[dict[str, object]]) -> None:
+    if rows:
+        conn.execute(db.insert_new(table), rows)
+
+
+def _just_sent(conn: Connection, actor: Actor, oids: Sequence[str]) -> set[str]:
+    if actor.user_id is None:
+        return set()
+    query = select(s.upload.c.oid).where(
+        s.upload.c.user_id == actor.user_id,
+        s.upload.c.oid.in_(oids),
+        s.upload.c.expires_ms > now_ms(),
+    )
+    return set(conn.execute(query).scalars())
+
+
+def held(conn: Connection, actor: Actor, oids: Sequence[Digest]) -> dict[str, int]:
+    """As `Blobs.held`, inside a transaction. The same queries run whatever exists."""
+    found: set[str] = set()
+    sizes: dict[str, int] = {}
+    for at in range(0, len(oids), 500):
+        part = [str(oid) for oid in oids[at : at + 500]]
+        found |= _just_sent(conn, actor, part)
+        query = (
+            select(s.repo_blob.c.oid, s.repo)
+            .join(s.repo, s.repo.c.id == s.repo_blob.c.repo_id)
+            .where(s.repo_blob.c.oid.in_(part), or_(rights.visible(actor), *_scoped(actor)))
+            .limit(len(part) * HOLDERS_LOOKED_AT_MAX)
+        )
+        for row in conn.execute(query):
+            if row.oid not in found and rights.allowed(actor, Repo.of(row), "bytes"):
+                found.add(row.oid)
+        known = select(s.blob.c.oid, s.blob.c.size_bytes).where(s.blob.c.oid.in_(part))
+        sizes.update({row.oid: row.size_bytes for row in conn.execute(known)})
+    return {oid: sizes[oid] for oid in found if oid in sizes}
+
+
+def _scoped(actor: Actor) -> list[ColumnElement[bool]]:
+    """Repos that a fine-grained token names one by one."""
+    return [
+        (s.repo.c.type == scope.type) & (s.repo.c.key == scope.name.lower())
+        for scope in actor.scopes
+        if scope.type in ("model", "dataset", "space")
+    ]
+
+
+def link(db: Db, conn: Connection, repo_id: int, blobs: Iterable[tuple[Digest, int]]) -> None:
+    """Note that a repo holds these blobs, in the transaction that commits them."""
+    at = now_ms()
+    rows = [
+        {"repo_id": repo_id, "oid": oid, "size_bytes": size, "created_ms": at}
+        for oid, size in dict(blobs).items()
+    ]
+    if rows:
+        conn.execute(db.insert_new(s.repo_blob), rows)
+
+

@@ -1,0 +1,124 @@
+"""The database, entered by two doors.
+
+    with db.read() as conn:    a consistent snapshot
+    with db.write() as conn:   one transaction that holds the write lock from its first statement
+
+On SQLite a write begins with BEGIN IMMEDIATE: a deferred BEGIN fails at once with "database is
+locked" when another writer got in between, whatever the timeout says. `synchronous=FULL` makes
+COMMIT mean durable, in WAL mode too. What the driver raises becomes our error tree here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.schema import Table
+
+from headwater.errors import Corrupt, NoSpace, Unavailable
+
+BUSY_TIMEOUT_S = 10  # a writer waits this long for its turn, then the client is told to retry
+POOL_SIZE = 48  # more than the server's threads, so that a request never waits for a connection
+
+
+class Db:
+    """One database, SQLite or PostgreSQL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _server_engine(url)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A snapshot: everything read inside belongs to one moment."""
+        with _translated(), self.engine.connect() as conn, conn.begin():
+            yield conn
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction: all of it is durable when the block ends, or none of it happened."""
+        with (
+            _translated(),
+            self.engine.connect().execution_options(headwater_write=True) as conn,
+            conn.begin(),
+        ):
+            yield conn
+
+    def insert_new(self, table: Table) -> Insert:
+        """INSERT that leaves an existing row alone; both databases spell it so."""
+        dialect: Any = sqlite if self.is_sqlite else postgresql
+        statement: Insert = dialect.insert(table).on_conflict_do_nothing()
+        return statement
+
+    def upsert(self, table: Table, keys: list[str], update: dict[str, Any]) -> Any:
+        """INSERT … ON CONFLICT (keys) DO UPDATE SET update; values come at execution."""
+        dialect: Any = sqlite if self.is_sqlite else postgresql
+        return dialect.insert(table).on_conflict_do_update(index_elements=keys, set_=update)
+
+
+def _sqlite_engine(url: str) -> Engine:
+    path = make_url(url).database
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        pool_size=POOL_SIZE,
+        max_overflow=16,
+        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def on_connect(raw: Any, _record: Any) -> None:
+        raw.isolation_level = None  # BEGIN is ours to say
+        cursor = raw.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA cell_size_check=ON")
+        cursor.execute("PRAGMA mmap_size=0")  # an mmapped page that rots is a SIGBUS, not an error
+        cursor.execute("PRAGMA cache_size=-16384")
+        cursor.execute("PRAGMA wal_autocheckpoint=1000")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def on_begin(conn: Connection) -> None:
+        write = conn.get_execution_options().get("headwater_write")
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _server_engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return create_engine(parsed, pool_size=POOL_SIZE, max_overflow=16, pool_pre_ping=True)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Driver errors that a caller can act on, as our own."""
+    try:
+        yield
+    except DatabaseError as error:
+        text = str(error.orig)
+        if "disk is full" in text or "No space left" in text:
+            raise NoSpace("Not enough storage on the hub. Nothing was saved.") from error
+        if "malformed" in text or "not a database" in text:
+            raise Corrupt("the catalog is damaged; run `headwater check`") from error
+        if isinstance(error, OperationalError):
+            raise Unavailable("The catalog is busy. Try again in a moment.") from error
+        raise
+
+

@@ -1,0 +1,99 @@
+"""What the catalog hands out: plain frozen records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from headwater.names import Digest, GitOid, RepoPath, RepoType, XetHash
+
+
+@dataclass(frozen=True, slots=True)
+class Repo:
+    id: int
+    hub_id: str
+    type: RepoType
+    owner_id: int
+    namespace: str
+    name: str
+    key: str
+    creator_id: int | None
+    private: bool
+    gated: str
+    disabled: bool
+    created_ms: int
+    updated_ms: int
+    sdk: str | None
+    pipeline_tag: str | None
+    library_name: str | None
+    card: str  # JSON
+    config: str  # JSON
+    downloads: int
+    downloads_all: int
+    likes: int
+
+    @classmethod
+    def of(cls, row: Any) -> Repo:
+        return cls(**{name: getattr(row, name) for name in cls.__dataclass_fields__})
+
+    @property
+    def full(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the name in a URL: '', 'datasets/' or 'spaces/'."""
+        return "" if self.type == "model" else f"{self.type}s/"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A revision that was found: the commit, and the ref that led to it, if any."""
+
+    commit: GitOid
+    tree: GitOid
+    ref: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lfs:
+    """The bytes behind an LFS pointer."""
+
+    oid: Digest
+    size_bytes: int
+    pointer_bytes: int
+    xet_hash: XetHash | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One path of a commit. `oid` is git's: of the blob (the pointer, for LFS) or of the tree."""
+
+    path: RepoPath
+    kind: str  # file | directory
+    oid: GitOid
+    size_bytes: int
+    lfs: Lfs | None = None
+
+    @property
+    def etag(self) -> str:
+        """What names the content: SHA-256 for LFS, git's id for ordinary files."""
+        return self.lfs.oid if self.lfs else self.oid
+
+
+@dataclass(frozen=True, slots=True)
+class CommitInfo:
+    oid: GitOid
+    parents: tuple[GitOid, ...]
+    tree: GitOid
+    message: str
+    author: str
+    at_ms: int
+
+    @property
+    def title(self) -> str:
+        return self.message.split("\n", 1)[0]
+
+    @property
+    def body(self) -> str:
+        return self.message.partition("\n")[2].strip("\n")

@@ -1,0 +1,214 @@
+"""Repos: create, find, list settings, move, delete. Refs and files have rooms of their own."""
+
+from __future__ import annotations
+
+import secrets
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from headwater.catalog import audit, rights
+from headwater.catalog import schema as s
+from headwater.catalog.actors import Actor
+from headwater.catalog.clock import now_ms
+from headwater.catalog.db import Db
+from headwater.catalog.git import MODE_FILE, GitObjects, TreeRow, new_blob, new_commit, new_tree
+from headwater.catalog.models import Repo
+from headwater.catalog.rights import Verb
+from headwater.errors import BadRequest, Conflict, NotFound
+from headwater.formats.git_patterns import DEFAULT_GITATTRIBUTES
+from headwater.names import RepoId, RepoType, shown
+
+MAIN = "refs/heads/main"
+GATES = ("", "auto", "manual")
+
+
+class Repos:
+    def __init__(self, db: Db, git: GitObjects) -> None:
+        self.db = db
+        self.git = git
+
+    def find(self, actor: Actor, type: RepoType, full: str, verb: Verb = "see") -> Repo:
+        """The repo of that name, old names included; what `rights.demand` raises if not."""
+        with self.db.read() as conn:
+            return find(conn, actor, type, full, verb)
+
+    def by_id(self, actor: Actor, repo_id: int, verb: Verb = "see") -> Repo:
+        """The repo by its row id, for tokens that name it so."""
+        with self.db.read() as conn:
+            row = conn.execute(select(s.repo).where(s.repo.c.id == repo_id)).one_or_none()
+            if row is None:
+                raise rights.not_found(actor, "of this token")
+            repo = Repo.of(row)
+            rights.demand(actor, repo, verb)
+            return repo
+
+    def create(
+        self, actor: Actor, rid: RepoId, *, private: bool = False, sdk: str | None = None
+    ) -> Repo:
+        """A new repo whose first commit holds `.gitattributes`. Conflict when it exists."""
+        with self.db.write() as conn:
+            owner = conn.execute(
+                select(s.account).where(
+                    s.account.c.key == rid.namespace.lower(), s.account.c.deleted_ms.is_(None)
+                )
+            ).one_or_none()
+            if owner is None:
+                raise rights.not_found(actor, rid.full) if actor.is_anonymous else NotFound(
+                    f"No user or organisation {shown(rid.namespace)} on this hub."
+                )
+            rights.demand_namespace(actor, owner.id, owner.name)
+            _refuse_taken(conn, rid)
+            at = now_ms()
+            conn.execute(
+                delete(s.redirect).where(s.redirect.c.type == rid.type, s.redirect.c.key == rid.key)
+            )
+            repo_id = conn.execute(
+                insert(s.repo)
+                .values(
+                    hub_id=secrets.token_hex(12),
+                    type=rid.type,
+                    owner_id=owner.id,
+                    namespace=owner.name,
+                    name=rid.name,
+                    key=rid.key,
+                    creator_id=actor.user_id or None,
+                    private=private,
+                    created_ms=at,
+                    updated_ms=at,
+                    sdk=sdk,
+                )
+                .returning(s.repo.c.id)
+            ).scalar_one()
+            self._first_commit(conn, repo_id, actor, at)
+            audit.record(conn, actor.audit_name, "repo.create", str(rid), private=private)
+            return Repo.of(conn.execute(select(s.repo).where(s.repo.c.id == repo_id)).one())
+
+    def _first_commit(self, conn: Connection, repo_id: int, actor: Actor, at_ms: int) -> None:
+        blob = new_blob(DEFAULT_GITATTRIBUTES)
+        tree = new_tree([TreeRow(".gitattributes", MODE_FILE, blob.oid)])
+        commit = new_commit(tree.oid, [], "initial commit", actor.audit_name, at_ms // 1000)
+        self.git.put(conn, repo_id, [blob, tree, commit])
+        conn.execute(
+            insert(s.ref).values(
+                repo_id=repo_id, name=MAIN, target=commit.oid, commit=commit.oid, updated_ms=at_ms
+            )
+        )
+
+    def delete(self, actor: Actor, type: RepoType, full: str) -> None:
+        """Remove the repo and its history. Bytes no other repo holds go with the next gc."""
+        with self.db.write() as conn:
+            repo = find(conn, actor, type, full, "manage", moved=False)
+            conn.execute(delete(s.repo).where(s.repo.c.id == repo.id))
+            audit.record(conn, actor.audit_name, "repo.delete", repo.prefix + repo.full)
+
+    def move(self, actor: Actor, type: RepoType, source: str, to: RepoId) -> Repo:
+        """Give the repo a new name, maybe a new owner. The old name goes on leading here.
+
+        Rights follow the owner from this moment: nothing granted under the old one remains.
+        """
+        with self.db.write() as conn:
+            repo = find(conn, actor, type, source, "manage", moved=False)
+            owner = conn.execute(
+                select(s.account).where(
+                    s.account.c.key == to.namespace.lower(), s.account.c.deleted_ms.is_(None)
+                )
+            ).one_or_none()
+            if owner is None:
+                raise NotFound(f"No user or organisation {shown(to.namespace)} on this hub.")
+            rights.demand_namespace(actor, owner.id, owner.name)
+            if to.key != repo.key:
+                taken = conn.execute(
+                    select(s.repo.c.id).where(s.repo.c.type == type, s.repo.c.key == to.key)
+                ).first()
+                if taken:
+                    raise Conflict(f"A {type} repository called {to.full} already exists")
+                conn.execute(
+                    delete(s.redirect).where(s.redirect.c.type == type, s.redirect.c.key == to.key)
+                )
+                conn.execute(insert(s.redirect).values(type=type, key=repo.key, repo_id=repo.id))
+            conn.execute(
+                update(s.repo)
+                .where(s.repo.c.id == repo.id)
+                .values(
+                    owner_id=owner.id,
+                    namespace=owner.name,
+                    name=to.name,
+                    key=to.key,
+                    creator_id=repo.creator_id if owner.id == repo.owner_id else actor.user_id,
+                    updated_ms=now_ms(),
+                )
+            )
+            audit.record(conn, actor.audit_name, "repo.move", repo.prefix + repo.full, to=to.full)
+            return Repo.of(conn.execute(select(s.repo).where(s.repo.c.id == repo.id)).one())
+
+    def set(
+        self,
+        actor: Actor,
+        type: RepoType,
+        full: str,
+        *,
+        private: bool | None = None,
+        gated: str | None = None,
+    ) -> Repo:
+        """Change visibility or the gate; None leaves a setting as it is."""
+        if gated is not None and gated not in GATES:
+            raise BadRequest("gated must be 'auto', 'manual' or false")
+        with self.db.write() as conn:
+            repo = find(conn, actor, type, full, "manage")
+            new = {
+                "private": repo.private if private is None else private,
+                "gated": repo.gated if gated is None else gated,
+            }
+            conn.execute(update(s.repo).where(s.repo.c.id == repo.id).values(**new))
+            audit.record(conn, actor.audit_name, "repo.settings", repo.prefix + repo.full, **new)
+            return Repo.of(conn.execute(select(s.repo).where(s.repo.c.id == repo.id)).one())
+
+    def used_bytes(self, repo: Repo) -> int:
+        """What the repo's large files come to, over its whole history."""
+        query = select(func.coalesce(func.sum(s.repo_blob.c.size_bytes), 0))
+        with self.db.read() as conn:
+            return int(conn.execute(query.where(s.repo_blob.c.repo_id == repo.id)).scalar_one())
+
+
+def find(
+    conn: Connection,
+    actor: Actor,
+    type: RepoType,
+    full: str,
+    verb: Verb = "see",
+    *,
+    moved: bool = True,
+) -> Repo:
+    """As `Repos.find`, inside a transaction; `moved=False` refuses old names."""
+    key = full.lower()
+    row = conn.execute(
+        select(s.repo).where(s.repo.c.type == type, s.repo.c.key == key)
+    ).one_or_none()
+    if row is None and moved:
+        row = conn.execute(
+            select(s.repo)
+            .join(s.redirect, s.redirect.c.repo_id == s.repo.c.id)
+            .where(s.redirect.c.type == type, s.redirect.c.key == key)
+        ).one_or_none()
+    if row is None:
+        raise rights.not_found(actor, full)
+    repo = Repo.of(row)
+    if not rights.allowed(actor, repo, "see"):
+        raise rights.not_found(actor, full)  # the name as asked: a redirect tells nothing
+    rights.demand(actor, repo, verb)
+    return repo
+
+
+def _refuse_taken(conn: Connection, rid: RepoId) -> None:
+    taken = conn.execute(
+        select(s.repo.c.namespace, s.repo.c.name).where(
+            s.repo.c.type == rid.type, s.repo.c.key == rid.key
+        )
+    ).one_or_none()
+    if taken:
+        raise Conflict(
+            "You already created this model repo"
+            if rid.type == "model"
+            else f"You already created this {rid.type} repo",
+            extra={"taken": f"{taken.namespace}/{taken.name}"},
+        )

@@ -1,0 +1,154 @@
+"""Rights: who may do what with a repo. The only place that decides.
+
+    see      its page, its listings            public: anyone
+    bytes    the content of its files          + not behind a gate
+    propose  open a pull request               signed in, and may see
+    write    change its refs                   owner, org writers
+    manage   settings, move, delete            owner, org writers
+
+Decided anew for each request from the actor's standing of that moment, below the routes, so that
+no route can forget it (safety rules T3, T5). A read token never writes; a fine-grained token
+does only what its lines say; what is public stays readable with any token.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sqlalchemy import ColumnElement, func, or_, true
+
+from headwater.catalog import schema as s
+from headwater.catalog.actors import Actor
+from headwater.catalog.models import Repo
+from headwater.errors import Forbidden, GatedRepo, HeadwaterError, RepoNotFound
+
+Verb = Literal["see", "bytes", "propose", "write", "manage"]
+_NEEDS = {
+    "see": ("repo.access.read", "repo.content.read", "repo.write"),
+    "bytes": ("repo.content.read", "repo.write"),
+    "propose": ("repo.write",),
+    "write": ("repo.write",),
+    "manage": ("repo.write",),
+}
+# Readable even behind a gate: one must be able to read what one is asked to accept.
+GATE_FREE = frozenset({"README.md", "LICENSE", "LICENSE.md", "LICENSE.txt"})
+
+
+class RepoNotFoundAnonymous(RepoNotFound):
+    """The same answer for missing and private: an anonymous caller learns only to sign in."""
+
+    status = 401
+
+
+def not_found(actor: Actor, shown_id: str) -> HeadwaterError:
+    """What a caller hears of a repo that is missing, or is not for them: the two never differ."""
+    if actor.is_anonymous:
+        return RepoNotFoundAnonymous(
+            f"Repository {shown_id} not found, or it is private. Sign in with a token to see "
+            "private repositories."
+        )
+    return RepoNotFound(f"Repository {shown_id} not found. Check its name, type and your rights.")
+
+
+def _token_covers(actor: Actor, repo: Repo, verb: Verb) -> bool:
+    if actor.token_role != "fineGrained":
+        return actor.token_role == "write" or verb in ("see", "bytes")
+    for scope in actor.scopes:
+        on_owner = scope.type in ("user", "org") and scope.name.lower() == repo.namespace.lower()
+        on_repo = scope.type == repo.type and scope.name.lower() == repo.key
+        if (on_owner or on_repo) and any(p in scope.permissions for p in _NEEDS[verb]):
+            return True
+    return False
+
+
+def _standing(actor: Actor, repo: Repo, verb: Verb) -> bool:
+    """Whether the person, whatever the token, has this right by role."""
+    role = "admin" if actor.is_admin else actor.role_in(repo.owner_id)
+    if role is None:
+        return False
+    if verb in ("see", "bytes", "propose"):
+        return True
+    if role == "contributor":
+        return repo.creator_id is not None and repo.creator_id == actor.user_id
+    return role in ("admin", "write")
+
+
+def allowed(actor: Actor, repo: Repo, verb: Verb) -> bool:
+    if repo.disabled and verb not in ("see", "manage"):
+        return False
+    if not repo.private:
+        if verb == "see" or (verb == "bytes" and not repo.gated):
+            return True
+        if verb == "propose":
+            return not actor.is_anonymous and _token_writes(actor, repo)
+    return _standing(actor, repo, verb) and _token_covers(actor, repo, verb)
+
+
+def _token_writes(actor: Actor, repo: Repo) -> bool:
+    return actor.token_role == "write" or _token_covers(actor, repo, "propose")
+
+
+def demand(actor: Actor, repo: Repo, verb: Verb) -> None:
+    """Raise what the caller should hear unless `verb` is allowed.
+
+    RepoNotFound when they may not even see it; Unauthorized, GatedRepo or Forbidden otherwise.
+    """
+    if allowed(actor, repo, verb):
+        return
+    if not allowed(actor, repo, "see"):
+        raise not_found(actor, repo.full)
+    if repo.disabled:
+        raise Forbidden("Access to this resource is disabled.")
+    if verb == "bytes":
+        error = GatedRepo(
+            f"Access to {repo.type} {repo.full} is restricted and you are not in the authorized "
+            "list. Visit its page to ask for access."
+        )
+        if actor.is_anonymous:
+            error.status = 401
+        raise error
+    if actor.is_anonymous:
+        raise RepoNotFoundAnonymous(f"Sign in with a write token to change {repo.full}.")
+    if _standing(actor, repo, verb) or verb == "propose":
+        raise Forbidden(
+            f"Your token may not write to {repo.full}: it needs the role 'write' or the "
+            "permission 'repo.write'."
+        )
+    raise Forbidden(f"You have no right to {verb} {repo.full}. Ask one of its owners.")
+
+
+def demand_namespace(actor: Actor, owner_id: int, namespace: str) -> None:
+    """Raise unless the actor may create repos in this namespace."""
+    role = "admin" if actor.is_admin else actor.role_in(owner_id)
+    if actor.is_anonymous:
+        raise RepoNotFoundAnonymous("Sign in with a write token to create a repository.")
+    if role not in ("admin", "write", "contributor"):
+        raise Forbidden(f"You don't have the rights to create a repository under {namespace}.")
+    if actor.token_role == "read":
+        raise Forbidden("Your token is read-only: creating a repository needs the role 'write'.")
+    if actor.token_role == "fineGrained" and not any(
+        scope.type in ("user", "org")
+        and scope.name.lower() == namespace.lower()
+        and "repo.write" in scope.permissions
+        for scope in actor.scopes
+    ):
+        raise Forbidden(f"Your token needs the permission 'repo.write' on {namespace}.")
+
+
+def visible(actor: Actor) -> ColumnElement[bool]:
+    """SQL: the repos whose page the actor may see, for listings."""
+    if actor.is_admin and actor.token_role != "fineGrained":
+        return true()
+    public = s.repo.c.private.is_(False)
+    if actor.user_id is None:
+        return public
+    if actor.token_role == "fineGrained":
+        owners = [
+            scope.name.lower()
+            for scope in actor.scopes
+            if scope.type in ("user", "org") and set(scope.permissions) & set(_NEEDS["see"])
+        ]
+        mine = [actor.name.lower(), *(org.name.lower() for org in actor.orgs)]
+        keys = [name for name in owners if name in mine]
+        return or_(public, func.lower(s.repo.c.namespace).in_(keys))
+    return or_(public, s.repo.c.owner_id.in_([actor.user_id, *(o.org_id for o in actor.orgs)]))

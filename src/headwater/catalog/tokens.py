@@ -1,0 +1,224 @@
+"""Tokens: made once, shown once, kept as a hash.
+
+    hf_ + 30 random letters and digits + 6 of checksum
+
+The prefix is the one that clients expect (llama.cpp drops tokens under 37 characters or with
+others than letters and digits); the checksum lets a leak scanner tell a real token from a
+random string. SHA-256 is enough at rest: what it hides has 178 bits of chance in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import string
+import zlib
+from dataclasses import dataclass
+
+import msgspec
+from sqlalchemy import Connection, insert, select, update
+
+from headwater.catalog import audit
+from headwater.catalog import schema as s
+from headwater.catalog.actors import (
+    PERMISSIONS,
+    TOKEN_ROLES,
+    Actor,
+    Membership,
+    Scope,
+    TokenRole,
+)
+from headwater.catalog.clock import now_ms
+from headwater.catalog.db import Db
+from headwater.errors import BadRequest, Conflict, NotFound, Unauthorized
+from headwater.names import shown
+
+_ALPHABET = string.ascii_letters + string.digits
+_RANDOM_CHARS = 30
+_SHAPE = re.compile(r"hf_[A-Za-z0-9]{36}\Z")
+# The client compares this text: with any other it reports a missing repo, not a bad token.
+BAD_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    name: str
+    role: TokenRole
+    scopes: tuple[Scope, ...]
+    created_ms: int
+    expires_ms: int | None
+    revoked_ms: int | None
+
+
+def _checksum(body: str) -> str:
+    number, digits = zlib.crc32(body.encode()), ""
+    while number:
+        number, rest = divmod(number, len(_ALPHABET))
+        digits = _ALPHABET[rest] + digits
+    return digits.rjust(6, _ALPHABET[0])
+
+
+def make_token() -> str:
+    body = "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_CHARS))
+    return f"hf_{body}{_checksum(body)}"
+
+
+def looks_real(text: str) -> bool:
+    """Whether `text` has the shape and checksum of a token of ours."""
+    return bool(_SHAPE.match(text)) and _checksum(text[3:33]) == text[33:]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Tokens:
+    def __init__(self, db: Db) -> None:
+        self.db = db
+
+    def create(
+        self,
+        user: str,
+        name: str,
+        role: TokenRole = "read",
+        *,
+        scopes: tuple[Scope, ...] = (),
+        expires_ms: int | None = None,
+        by: str = "operator",
+    ) -> str:
+        """A new token of `user`, returned this once. Conflict when the name is in use."""
+        if role not in TOKEN_ROLES:
+            raise BadRequest(f"token role {shown(role)} is not one of {', '.join(TOKEN_ROLES)}")
+        if (role == "fineGrained") != bool(scopes):
+            raise BadRequest("scopes belong to fineGrained tokens, and those need at least one")
+        for scope in scopes:
+            if unknown := set(scope.permissions) - PERMISSIONS:
+                raise BadRequest(
+                    f"unknown permission {shown(sorted(unknown)[0])}; "
+                    f"known: {', '.join(sorted(PERMISSIONS))}"
+                )
+        text = make_token()
+        with self.db.write() as conn:
+            user_id = _user_id(conn, user)
+            taken = conn.execute(
+                select(s.token.c.id).where(s.token.c.user_id == user_id, s.token.c.name == name)
+            ).first()
+            if taken:
+                raise Conflict(f"{user} has a token named {shown(name)}; revoke it or choose another")
+            conn.execute(
+                insert(s.token).values(
+                    user_id=user_id,
+                    digest=_digest(text),
+                    name=name,
+                    role=role,
+                    scopes=msgspec.json.encode(scopes).decode(),
+                    created_ms=now_ms(),
+                    expires_ms=expires_ms,
+                )
+            )
+            audit.record(conn, by, "token.create", user, token=name, role=role)
+        return text
+
+    def list(self, user: str) -> list[Token]:
+        with self.db.read() as conn:
+            query = select(s.token).where(s.token.c.user_id == _user_id(conn, user))
+            return [
+                Token(
+                    row.name,
+                    row.role,
+                    msgspec.json.decode(row.scopes, type=tuple[Scope, ...]),
+                    row.created_ms,
+                    row.expires_ms,
+                    row.revoked_ms,
+                )
+                for row in conn.execute(query.order_by(s.token.c.id))
+            ]
+
+    def revoke(self, user: str, name: str, *, by: str = "operator") -> None:
+        """From the next request on, the token opens nothing."""
+        with self.db.write() as conn:
+            done = conn.execute(
+                update(s.token)
+                .where(s.token.c.user_id == _user_id(conn, user), s.token.c.name == name)
+                .values(revoked_ms=now_ms())
+            )
+            if done.rowcount == 0:
+                raise NotFound(f"{user} has no token named {shown(name)}")
+            audit.record(conn, by, "token.revoke", user, token=name)
+
+    def actor(self, text: str) -> Actor:
+        """Who holds this token. Unauthorized, with the words the client looks for, if nobody."""
+        if not looks_real(text):
+            raise Unauthorized(BAD_TOKEN)
+        query = select(
+            s.token.c.name.label("token_name"),
+            s.token.c.role,
+            s.token.c.scopes,
+            s.token.c.created_ms.label("token_created_ms"),
+            s.token.c.expires_ms,
+            s.token.c.revoked_ms,
+            s.token.c.user_id,
+        ).where(s.token.c.digest == _digest(text))
+        with self.db.read() as conn:
+            row = conn.execute(query).one_or_none()
+            if (
+                row is None
+                or row.revoked_ms is not None
+                or (row.expires_ms is not None and row.expires_ms <= now_ms())
+            ):
+                raise Unauthorized(BAD_TOKEN)
+            scopes = () if row.scopes == "[]" else msgspec.json.decode(row.scopes, type=tuple[Scope, ...])
+            return _actor(conn, row.user_id, row.token_name, row.role, row.token_created_ms, scopes)
+
+    def actor_of(self, user_id: int, role: TokenRole) -> Actor:
+        """The user behind a signed address that the hub itself made, with the rights of today."""
+        with self.db.read() as conn:
+            return _actor(conn, user_id, "signed", role, 0, ())
+
+
+def _user_id(conn: Connection, user: str) -> int:
+    found = conn.execute(
+        select(s.account.c.id).where(
+            s.account.c.key == user.lower(),
+            s.account.c.kind == "user",
+            s.account.c.deleted_ms.is_(None),
+        )
+    ).scalar_one_or_none()
+    if found is None:
+        raise NotFound(f"no user {shown(user)}")
+    return int(found)
+
+
+def _actor(
+    conn: Connection,
+    user_id: int,
+    token_name: str,
+    role: TokenRole,
+    token_created_ms: int,
+    scopes: tuple[Scope, ...],
+) -> Actor:
+    user = conn.execute(
+        select(s.account).where(s.account.c.id == user_id, s.account.c.deleted_ms.is_(None))
+    ).one_or_none()
+    if user is None:
+        raise Unauthorized(BAD_TOKEN)
+    orgs = conn.execute(
+        select(s.account.c.id, s.account.c.hub_id, s.account.c.name, s.account.c.fullname, s.member.c.role)
+        .join(s.member, s.member.c.org_id == s.account.c.id)
+        .where(s.member.c.user_id == user_id)
+        .order_by(s.account.c.key)
+    )
+    return Actor(
+        user_id=user.id,
+        hub_id=user.hub_id,
+        name=user.name,
+        fullname=user.fullname,
+        email=user.email,
+        is_admin=user.is_admin,
+        token_name=token_name,
+        token_role=role,
+        token_created_ms=token_created_ms,
+        scopes=scopes,
+        orgs=tuple(Membership(*row) for row in orgs),
+    )

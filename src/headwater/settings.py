@@ -1,0 +1,85 @@
+"""Settings: every choice an operator has, with a default that needs none of them made.
+
+    defaults  <  headwater.toml in the data folder  <  HEADWATER_… environment  <  command line
+
+One flat frozen struct; a name that is not a field is refused, so a typo is an error and not a
+silently ignored wish. `docs/operations.md` has a heading for every field (a test compares).
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headwater.errors import Refused
+
+ENV_PREFIX = "HEADWATER_"
+FILE_NAME = "headwater.toml"
+
+
+def default_data() -> Path:
+    """Where the data folder lies when nobody says: the XDG data home."""
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "headwater"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of them. Sizes in bytes, times in seconds."""
+
+    data: Path = msgspec.field(default_factory=default_data)
+    host: str = "127.0.0.1"
+    port: int = 8765
+    workers: int = 1
+    database_url: str = ""  # empty: SQLite in the data folder
+    public_url: str = ""  # empty: replies use the host that the client called
+    trusted_proxies: str = "127.0.0.1,::1"  # peers whose X-Forwarded-* headers are believed
+    log_level: str = "info"
+    file_bytes_max: int = 2 * 2**40  # refuse a declared size nobody means
+    regular_bytes_max: int = 10 * 10**6  # larger files go to LFS or Xet (Hugging Face's rule)
+    commit_bytes_max: int = 1 * 2**30  # one commit body, inline files included
+    xet: bool = True  # offer Xet downloads; uploads by Xet are the client's choice
+    xet_grants: bool = False  # upload grants cost a local store one more copy; see docs/protocol.md
+    xet_token_ttl_s: int = 3600
+    url_ttl_s: int = 300  # signed data URLs: one object, one verb, five minutes
+    upload_ttl_s: int = 24 * 3600  # how long uploaded bytes may wait for their commit
+    lfs_multipart_bytes_min: int = 64 * 2**20
+    lfs_part_bytes: int = 16 * 2**20
+    gc_grace_s: int = 28 * 24 * 3600  # clients dedup against a local cache for three weeks
+    anonymous_read: bool = True  # may the public repos be read without a token
+
+    @property
+    def catalog_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.data / 'catalog.sqlite'}"
+
+
+def load(overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from file, environment and `overrides` (None values mean: not given)."""
+    given = {k: v for k, v in (overrides or {}).items() if v is not None}
+    env = {
+        name.removeprefix(ENV_PREFIX).lower(): value
+        for name, value in os.environ.items()
+        if name.startswith(ENV_PREFIX) and not name.startswith(ENV_PREFIX + "TEST_")
+    }
+    data = Path(given.get("data") or env.get("data") or default_data()).expanduser().absolute()
+    file = data / FILE_NAME
+    values: dict[str, Any] = {}
+    if file.is_file():
+        try:
+            values.update(tomllib.loads(file.read_text("utf-8")))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise Refused(f"{FILE_NAME} in the data folder cannot be read: {error}") from None
+    values.update(env)
+    values.update(given)
+    values["data"] = str(data)
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refused(f"a setting is wrong: {error}") from None
+    if not 0 < settings.workers <= 64:
+        raise Refused(f"workers must be 1 to 64, not {settings.workers}")
+    return settings
