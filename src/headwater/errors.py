@@ -32,6 +32,7 @@ class HeadwaterError(Exception):
         super().__init__(message)
         self.message = message
         self.extra = extra or {}  # merged into the JSON body, e.g. {"url": ...} of a 409
+        self.headers: dict[str, str] = {}  # added to the reply, e.g. X-Repo-Commit
 
 
 class BadRequest(HeadwaterError):

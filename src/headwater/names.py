@@ -42,7 +42,7 @@ _RESERVED_SEGMENTS = frozenset({".git", ".gitmodules", ".hub", "git~1"})
 # Words that are routes: a namespace of that name could never be reached.
 RESERVED_NAMES = frozenset(
     "api datasets spaces models kernels buckets cas raw resolve settings login logout join new "
-    "docs metrics health healthz static assets admin oauth v1 v2 organizations orgs users user "
+    "docs metrics health healthz static assets lfs avatars oauth v1 v2 organizations orgs users user "
     "tasks papers collections posts search none null undefined me robots.txt favicon.ico".split()
 )
 

@@ -57,6 +57,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.database_url or f"sqlite:///{self.data / 'catalog.sqlite'}"
 
 
+def _path(type: type, value: Any) -> Any:
+    if type is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(f"no setting is a {type.__name__}")
+
+
 def load(overrides: Mapping[str, Any] | None = None) -> Settings:
     """Settings from file, environment and `overrides` (None values mean: not given)."""
     given = {k: v for k, v in (overrides or {}).items() if v is not None}
@@ -77,7 +83,7 @@ def load(overrides: Mapping[str, Any] | None = None) -> Settings:
     values.update(given)
     values["data"] = str(data)
     try:
-        settings = msgspec.convert(values, Settings, strict=False)
+        settings = msgspec.convert(values, Settings, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise Refused(f"a setting is wrong: {error}") from None
     if not 0 < settings.workers <= 64:

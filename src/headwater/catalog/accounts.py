@@ -6,8 +6,8 @@ deleted account leaves a tombstone, so nobody can inherit its name and the trust
 
 from __future__ import annotations
 
+import builtins
 import secrets
-import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,11 +18,15 @@ from headwater.catalog import schema as s
 from headwater.catalog.actors import ORG_ROLES, OrgRole
 from headwater.catalog.clock import now_ms
 from headwater.catalog.db import Db
-from headwater.errors import BadRequest, Conflict, NotFound
+from headwater.errors import BadRequest, Conflict, InvalidName, NotFound
 from headwater.names import check_name, shown
 
 # Digits that pass for letters in most fonts: `qwen` and `qw3n` differ, `openai` and `0penai` do not.
 _LOOKALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "_": "-", ".": "-"})
+# What the audit trail calls the command line and those who did not sign in: nobody else's names.
+AUDIT_NAMES = frozenset({"operator", "anonymous"})
+FULLNAME_CHARS_MAX = 200
+EMAIL_CHARS_MAX = 320  # RFC 3696, errata 1690
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,8 @@ class Account:
 
 
 def _skeleton(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).lower().translate(_LOOKALIKE)
+    """Equal for names that a hurried reader takes for one. Names are ASCII (`check_name`)."""
+    return name.lower().translate(_LOOKALIKE)
 
 
 class Accounts:
@@ -61,19 +66,26 @@ class Accounts:
     ) -> Account:
         """A new account; Conflict when the name, or one that looks like it, was ever taken."""
         check_name(name, "account name")
+        if name.lower() in AUDIT_NAMES:
+            raise InvalidName(f"account name {shown(name)} is reserved; choose another")
+        _check_text(fullname, FULLNAME_CHARS_MAX, "full name")
+        _check_text(email or "", EMAIL_CHARS_MAX, "e-mail address")
         hub_id = secrets.token_hex(12)
         with self.db.write() as conn:
-            for taken in conn.execute(select(s.account.c.name)).scalars():
-                if taken.lower() == name.lower():
-                    raise Conflict(f"the name {shown(name)} is taken, or was; choose another")
-                if _skeleton(taken) == _skeleton(name):
-                    raise Conflict(f"{shown(name)} looks like {shown(taken)}; choose another name")
+            taken = conn.execute(
+                select(s.account.c.name).where(s.account.c.skeleton == _skeleton(name))
+            ).scalar_one_or_none()
+            if taken is not None and taken.lower() == name.lower():
+                raise Conflict(f"the name {shown(name)} is taken, or was; choose another")
+            if taken is not None:
+                raise Conflict(f"{shown(name)} looks like {shown(taken)}; choose another name")
             conn.execute(
                 insert(s.account).values(
                     hub_id=hub_id,
                     kind=kind,
                     name=name,
                     key=name.lower(),
+                    skeleton=_skeleton(name),
                     fullname=fullname or name,
                     email=email,
                     is_admin=is_admin,
@@ -134,7 +146,7 @@ class Accounts:
                 )
             audit.record(conn, by, "org.member", the_org.name, user=the_user.name, role=role)
 
-    def members(self, org: str) -> list[tuple[str, str]]:
+    def members(self, org: str) -> builtins.list[tuple[str, str]]:
         """(user name, role), by name."""
         with self.db.read() as conn:
             found = _find(conn, org)
@@ -145,6 +157,11 @@ class Accounts:
                 .order_by(s.account.c.key)
             )
             return [(row.name, row.role) for row in conn.execute(query)]
+
+
+def _check_text(text: str, chars_max: int, what: str) -> None:
+    if len(text) > chars_max or not text.isprintable():
+        raise BadRequest(f"{what} {shown(text)}: at most {chars_max} printable characters")
 
 
 def _find(conn: Connection, name: str) -> Account:
@@ -159,6 +176,4 @@ def _find(conn: Connection, name: str) -> Account:
 
 
 def _account(row: object) -> Account:
-    return Account(
-        **{field: getattr(row, field) for field in Account.__dataclass_fields__}  # one list of fields
-    )
+    return Account(**{field: getattr(row, field) for field in Account.__dataclass_fields__})

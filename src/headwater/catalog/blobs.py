@@ -68,6 +68,14 @@ class Blobs:
         with self.db.read() as conn:
             return held(conn, actor, oids)
 
+    def in_repo(self, repo: Repo, oid: Digest) -> int | None:
+        """The size of a blob that this repo holds, or None."""
+        query = select(s.repo_blob.c.size_bytes).where(
+            s.repo_blob.c.repo_id == repo.id, s.repo_blob.c.oid == oid
+        )
+        with self.db.read() as conn:
+            return conn.execute(query).scalar_one_or_none()
+
     def by_xet_hash(self, xet_hash: XetHash) -> Digest | None:
         query = select(s.blob.c.oid).where(s.blob.c.xet_hash == xet_hash)
         with self.db.read() as conn:

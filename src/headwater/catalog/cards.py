@@ -6,7 +6,7 @@ the kinds of files there are. Whatever is wrong in them is left out; a commit ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
 from headwater.catalog import schema as s
+from headwater.catalog.clock import now_ms
 from headwater.catalog.files import Files
 from headwater.catalog.git import GitObjects
 from headwater.catalog.models import Repo
@@ -22,6 +23,7 @@ from headwater.formats.front_matter import read_card
 from headwater.names import GitOid
 
 TAG_CHARS_MAX = 200
+FIELD_CHARS_MAX = 96  # the columns' width
 TAGS_MAX = 500  # of one repo; real cards have up to some dozens
 FILES_LOOKED_AT_MAX = 5_000  # for their endings
 CONFIG_BYTES_MAX = 2**20
@@ -49,45 +51,36 @@ _DATASET_FIELDS = (
 
 
 def refresh(files: Files, git: GitObjects, conn: Connection, repo: Repo, tree: GitOid) -> None:
-    """Set the repo's card, config and tags from the tree that `main` now has."""
+    """Set the repo's card, config, tags and time from the tree that `main` now has."""
     oids = files.path_oids(conn, repo.id, tree, ["README.md", "config.json"])
     card = _card(git, conn, repo, oids["README.md"])
     config = _config(git, conn, repo, oids["config.json"])
-    names = [f.path for f in islice(files.walk(conn, repo.id, tree, "", True, ()), FILES_LOOKED_AT_MAX)]
-    library = _text(card.get("library_name")) or ("transformers" if "model_type" in config else None)
+    walk = files.walk(conn, repo.id, tree, "", True, ())
+    names = [found.path for found in islice(walk, FILES_LOOKED_AT_MAX)]
+    implied = "transformers" if "model_type" in config else None
+    library = _text(card.get("library_name")) or implied
     pipeline = _text(card.get("pipeline_tag"))
-    tags = dict.fromkeys(
-        tag
-        for tag in _tags(repo, card, names, library, pipeline)
-        if 0 < len(tag) <= TAG_CHARS_MAX and tag.isprintable()
-    )
+    found = (tag for tag in _tags(repo, card, names, library, pipeline) if _fits(tag))
+    tags = sorted(islice(dict.fromkeys(found), TAGS_MAX))
     conn.execute(
         update(s.repo)
         .where(s.repo.c.id == repo.id)
         .values(
             card=msgspec.json.encode(card).decode(),
             config=msgspec.json.encode(config).decode(),
+            tags=msgspec.json.encode(tags).decode(),
             library_name=library,
             pipeline_tag=pipeline,
+            updated_ms=now_ms(),
         )
     )
     conn.execute(delete(s.repo_tag).where(s.repo_tag.c.repo_id == repo.id))
-    rows = [{"repo_id": repo.id, "tag": tag} for tag in list(tags)[:TAGS_MAX]]
-    if rows:
-        conn.execute(insert(s.repo_tag), rows)
+    if tags:
+        conn.execute(insert(s.repo_tag), [{"repo_id": repo.id, "tag": tag} for tag in tags])
 
 
-def tags_of(conn: Connection, repo_ids: Iterable[int]) -> dict[int, list[str]]:
-    """Tags of some repos, each list sorted."""
-    query = (
-        select(s.repo_tag.c.repo_id, s.repo_tag.c.tag)
-        .where(s.repo_tag.c.repo_id.in_(list(repo_ids)))
-        .order_by(s.repo_tag.c.tag)
-    )
-    found: dict[int, list[str]] = {}
-    for repo_id, tag in conn.execute(query):
-        found.setdefault(repo_id, []).append(tag)
-    return found
+def _fits(tag: str) -> bool:
+    return 0 < len(tag) <= TAG_CHARS_MAX and tag.isprintable()
 
 
 def _ordinary(
@@ -124,7 +117,9 @@ def _config(git: GitObjects, conn: Connection, repo: Repo, oid: GitOid | None) -
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= 96 else None
+    """A card field that a column of its own will hold."""
+    fits = isinstance(value, str) and 0 < len(value) <= FIELD_CHARS_MAX and value.isprintable()
+    return value if fits else None
 
 
 def _texts(value: Any) -> list[str]:

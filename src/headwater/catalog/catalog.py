@@ -5,12 +5,17 @@
     catalog.accounts, .tokens                                     who
     catalog.blobs, .sweep                                         the bytes behind the names
     catalog.counting, .discussions
+    catalog.may_read_bytes(actor, repo)                           the one question about content
+
+All methods may be called from any thread.
 """
 
 from __future__ import annotations
 
-from headwater.catalog import migrate
+from headwater.catalog import migrate, rights
 from headwater.catalog.accounts import Accounts
+from headwater.catalog.actors import Actor
+from headwater.catalog.actors import Actor
 from headwater.catalog.blobs import Blobs
 from headwater.catalog.commits import Commits
 from headwater.catalog.counting import Counting
@@ -20,6 +25,8 @@ from headwater.catalog.files import Files
 from headwater.catalog.git import GitObjects
 from headwater.catalog.history import History
 from headwater.catalog.listing import Listing
+from headwater.catalog.models import Repo
+from headwater.catalog.models import Repo
 from headwater.catalog.refs import Refs
 from headwater.catalog.repos import Repos
 from headwater.catalog.sweep import Sweep
@@ -49,6 +56,14 @@ class Catalog:
         db = Db(url)
         migrate.upgrade(db)
         return cls(db, upload_ttl_s=upload_ttl_s, secret=secret)
+
+    def may_read_bytes(self, actor: Actor, repo: Repo) -> bool:
+        """The one question that every door asks before bytes leave."""
+        return rights.allowed(actor, repo, "bytes")
+
+    def may_read_bytes(self, actor: Actor, repo: Repo) -> bool:
+        """Whether file contents, and hashes that stand for them, may go to `actor`."""
+        return rights.allowed(actor, repo, "bytes")
 
     def close(self) -> None:
         self.counting.flush()

@@ -13,11 +13,9 @@ key beside the commit it made (safety rule F3; the client itself cannot tell).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import msgspec
 from sqlalchemy import Connection, func, insert, select, update
 
 from headwater.catalog import audit, blobs, cards, refs, rights
@@ -25,89 +23,30 @@ from headwater.catalog import schema as s
 from headwater.catalog.actors import Actor
 from headwater.catalog.clock import now_ms
 from headwater.catalog.db import Db
+from headwater.catalog.db_errors import ConnectionLost
 from headwater.catalog.files import Files
-from headwater.catalog.git import MODE_FILE, GitObjects, NewObject, new_blob, new_commit
+from headwater.catalog.git import (
+    MODE_FILE,
+    GitObjects,
+    NewObject,
+    checked_message,
+    new_blob,
+    new_commit,
+)
 from headwater.catalog.models import Repo
+from headwater.catalog.plans import Change, Plan, PutFile, PutLfs, Remove
 from headwater.catalog.refs import STALE, Refs, no_revision
 from headwater.catalog.repos import MAIN, find
 from headwater.catalog.trees import TreeEdit
 from headwater.errors import BadRequest, Stale
 from headwater.formats.lfs_pointer import encode_pointer
-from headwater.names import Digest, GitOid, RepoPath, shown
+from headwater.names import Digest, GitOid, shown
 
-MESSAGE_BYTES_MAX = 64 * 2**10
+__all__ = ["Change", "Commits", "Committed", "Plan", "PutFile", "PutLfs", "Remove"]
+
 RETRY_WINDOW_MS = 3600_000  # clients retry for minutes; an hour later it is a new wish
-
-
-@dataclass(frozen=True, slots=True)
-class PutFile:
-    """An ordinary file whose content was staged as git blob `oid`."""
-
-    path: RepoPath
-    oid: GitOid
-
-
-@dataclass(frozen=True, slots=True)
-class PutLfs:
-    """A large file by SHA-256; the size is checked when given (copies leave it out)."""
-
-    path: RepoPath
-    oid: Digest
-    size_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Remove:
-    path: RepoPath
-    folder: bool
-
-
-Change = PutFile | PutLfs | Remove
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is asked: these changes, in this order, on top of a branch."""
-
-    revision: str
-    changes: tuple[Change, ...]
-    summary: str
-    description: str = ""
-    parent: str | None = None
-    create_pr: bool = False
-
-    @property
-    def message(self) -> str:
-        return f"{self.summary}\n\n{self.description}" if self.description else self.summary
-
-    def key(self, actor: Actor) -> str:
-        """Equal for a retry of the same wish by the same person."""
-        what = [
-            actor.user_id,
-            self.revision,
-            self.parent,
-            self.create_pr,
-            self.message,
-            [[type(c).__name__, *msgspec.structs.astuple(_Flat.of(c))] for c in self.changes],
-        ]
-        return hashlib.sha256(msgspec.msgpack.encode(what)).hexdigest()
-
-
-class _Flat(msgspec.Struct):
-    path: str
-    oid: str = ""
-    size: int | None = None
-    folder: bool = False
-
-    @classmethod
-    def of(cls, change: Change) -> _Flat:
-        match change:
-            case PutFile(path, oid):
-                return cls(str(path), str(oid))
-            case PutLfs(path, digest, size):
-                return cls(str(path), str(digest), size)
-            case Remove(path, folder):
-                return cls(str(path), folder=folder)
+RETRY_STEPS_MAX = 1_000  # commits between a first try and its retry; beyond, the retry is Stale
+PARENT_CHARS_MIN = 5  # the client takes five digits of a commit id for enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,36 +76,42 @@ class Commits:
         RevisionNotFound: no such branch. Stale: `plan.parent` is no longer its head.
         BadRequest: a change that cannot be made. EntryNotFound: removing what is not there.
         """
-        if len(plan.message.encode()) > MESSAGE_BYTES_MAX:
-            raise BadRequest(f"a commit message has at most {MESSAGE_BYTES_MAX} bytes")
+        checked_message(plan.message)
+        try:
+            return self._apply(actor, repo, plan)
+        except ConnectionLost:
+            # Perhaps it was done and only the answer is lost; the plan's key tells (rule F13).
+            return self._apply(actor, repo, plan)
+
+    def _apply(self, actor: Actor, repo: Repo, plan: Plan) -> Committed:
         with self.db.write() as conn:
             repo = find(conn, actor, repo.type, repo.full, _verb(conn, actor, repo, plan))
-            if not self.db.is_sqlite:  # SQLite's write lock already is one for the whole database
-                conn.execute(select(s.repo.c.id).where(s.repo.c.id == repo.id).with_for_update())
-            ref, head = self._head(conn, repo, plan.revision, plan)
+            ref, head = self._head(conn, repo, plan)
             key = plan.key(actor)
-            if (earlier := self._earlier(conn, repo, ref, head, key, plan)) is not None:
+            if (earlier := self._earlier(conn, repo, head, key, plan)) is not None:
                 return earlier
-            if plan.parent is not None and plan.parent != head:
+            if plan.parent is not None and not _names(plan.parent, head):
                 raise Stale(STALE)
             return self._commit(conn, actor, repo, ref, head, key, plan)
 
-    def _head(
-        self, conn: Connection, repo: Repo, revision: str, plan: Plan
-    ) -> tuple[str, GitOid]:
-        name, commit = self.refs.lookup(conn, repo.id, revision)
+    def _head(self, conn: Connection, repo: Repo, plan: Plan) -> tuple[str, GitOid]:
+        name, commit = self.refs.lookup(conn, repo.id, plan.revision)
         if name is None or not name.startswith(("refs/heads/", "refs/pr/")):
-            raise no_revision(revision)
+            raise no_revision(plan.revision)
         if plan.create_pr and not name.startswith("refs/heads/"):
-            raise no_revision(revision)
+            raise no_revision(plan.revision)
         return name, GitOid(commit)
 
     def _earlier(
-        self, conn: Connection, repo: Repo, ref: str, head: GitOid, key: str, plan: Plan
+        self, conn: Connection, repo: Repo, head: GitOid, key: str, plan: Plan
     ) -> Committed | None:
-        """The commit that this very plan made before, if this is its retry."""
+        """The commit that this very plan made before, if this is its retry.
+
+        Without a parent it is one only while its commit is still the head: the same files sent
+        again after others came between are a new wish (v1, v2, v1 are three commits).
+        """
         query = (
-            select(s.commit_key.c.commit, s.commit_key.c.parent)
+            select(s.commit_key.c.commit, s.commit_key.c.parent, s.commit_key.c.pr)
             .where(
                 s.commit_key.c.repo_id == repo.id,
                 s.commit_key.c.key == key,
@@ -176,18 +121,28 @@ class Commits:
         )
         for row in conn.execute(query):
             if plan.create_pr:
-                name = conn.execute(
-                    select(s.ref.c.name).where(
-                        s.ref.c.repo_id == repo.id,
-                        s.ref.c.commit == row.commit,
-                        s.ref.c.name.like("refs/pr/%"),
-                    )
-                ).scalar()
-                if name:
-                    return Committed(GitOid(row.commit), int(name.rsplit("/", 1)[1]))
-            elif row.commit == head or (plan.parent and row.parent == plan.parent):
+                return Committed(GitOid(row.commit), row.pr)
+            if row.commit == head or (
+                plan.parent
+                and _names(plan.parent, row.parent)
+                and self._contains(conn, repo, head, row.commit, row.parent)
+            ):
                 return Committed(GitOid(row.commit))
         return None
+
+    def _contains(
+        self, conn: Connection, repo: Repo, head: GitOid, commit: str, parent: str
+    ) -> bool:
+        """Whether a branch still holds `commit`: it may have been deleted and made anew."""
+        at: GitOid | None = head
+        for _ in range(RETRY_STEPS_MAX):
+            if at is None or at == parent:
+                return False
+            if at == commit:
+                return True
+            parents = self.git.commit(conn, repo.id, at).parents
+            at = parents[0] if parents else None
+        return False
 
     def _commit(
         self,
@@ -201,7 +156,8 @@ class Commits:
     ) -> Committed:
         before = self.git.commit(conn, repo.id, head)
         edit = TreeEdit(lambda oid: self.git.tree(conn, repo.id, oid), before.tree)
-        pointers, linked = self._apply_changes(conn, actor, edit, plan.changes)
+        self._demand_staged(conn, repo, plan.changes)
+        pointers, linked = self._edit(conn, actor, edit, plan.changes)
         root, trees = edit.write()
         if root == before.tree and not plan.create_pr:
             return Committed(head)  # nothing would change: no empty commits
@@ -209,6 +165,15 @@ class Commits:
         commit = new_commit(root, [head], plan.message, actor.audit_name, at_s)
         self.git.put(conn, repo.id, [*pointers, *trees, commit])
         blobs.link(self.db, conn, repo.id, linked)
+        number = None
+        if plan.create_pr:
+            number = _open_pr(conn, actor, repo, ref, plan)
+            ref = f"refs/pr/{number}"
+            refs.create(conn, repo.id, ref, commit.oid)
+        else:
+            refs.swap(conn, repo.id, ref, head, commit.oid)
+        if ref == MAIN:
+            cards.refresh(self.files, self.git, conn, repo, root)
         conn.execute(
             self.db.insert_new(s.commit_key),
             {
@@ -216,30 +181,25 @@ class Commits:
                 "key": key,
                 "commit": commit.oid,
                 "parent": head,
+                "pr": number,
                 "created_ms": now_ms(),
             },
         )
-        number = None
-        if plan.create_pr:
-            number = _open_pr(conn, actor, repo, ref, plan)
-            refs.create(conn, repo.id, f"refs/pr/{number}", commit.oid)
-        else:
-            refs.swap(conn, repo.id, ref, head, commit.oid)
-        if ref == MAIN and not plan.create_pr:
-            cards.refresh(self.files, self.git, conn, repo, root)
-            conn.execute(
-                update(s.repo).where(s.repo.c.id == repo.id).values(updated_ms=now_ms())
-            )
-        audit.record(
-            conn, actor.audit_name, "repo.commit", repo.prefix + repo.full,
-            ref=f"refs/pr/{number}" if number else ref, commit=commit.oid,
-        )  # fmt: skip
+        subject = repo.prefix + repo.full
+        audit.record(conn, actor.audit_name, "repo.commit", subject, ref=ref, commit=commit.oid)
         return Committed(commit.oid, number)
 
-    def _apply_changes(
-        self, conn: Connection, actor: Actor, edit: TreeEdit, changes: Iterable[Change]
+    def _demand_staged(self, conn: Connection, repo: Repo, changes: Sequence[Change]) -> None:
+        """Refuse ordinary files whose bytes are not (or no longer) in this repo."""
+        wanted = {change.oid: change.path for change in changes if isinstance(change, PutFile)}
+        if missing := set(wanted) - self.git.blobs_among(conn, repo.id, wanted):
+            path = wanted[missing.pop()]
+            raise BadRequest(f"{shown(path)}: its content did not arrive. Send the commit again.")
+
+    def _edit(
+        self, conn: Connection, actor: Actor, edit: TreeEdit, changes: Sequence[Change]
     ) -> tuple[list[NewObject], list[tuple[Digest, int]]]:
-        changes = tuple(changes)
+        """Make the changes in the tree; (pointers to insert, blobs that the repo will hold)."""
         wanted = [c.oid for c in changes if isinstance(c, PutLfs)]
         mine = blobs.held(conn, actor, wanted) if wanted else {}
         pointers: list[NewObject] = []
@@ -285,6 +245,11 @@ def _verb(conn: Connection, actor: Actor, repo: Repo, plan: Plan) -> rights.Verb
     return "write"
 
 
+def _names(digits: str, commit: str) -> bool:
+    """Whether a client means `commit` by these digits."""
+    return len(digits) >= PARENT_CHARS_MIN and commit.startswith(digits.lower())
+
+
 def _number(ref: str) -> int:
     text = ref.removeprefix("refs/pr/")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
@@ -303,7 +268,7 @@ def _open_pr(conn: Connection, actor: Actor, repo: Repo, ref: str, plan: Plan) -
             title=plan.summary,
             description=plan.description,
             status="open",
-            author_id=actor.user_id,
+            author_id=actor.user_id or None,
             target_ref=ref,
             created_ms=now_ms(),
         )

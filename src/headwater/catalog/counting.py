@@ -17,14 +17,15 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from headwater.catalog import schema as s
 from headwater.catalog.clock import day_of, now_ms
-from headwater.catalog.db import Db
+from headwater.catalog.db import IN_MAX, Db
 from headwater.catalog.models import Repo
+from headwater.errors import HeadwaterError
 
 FLUSH_S = 1.0
 PENDING_MAX = 50_000  # distinct (repo, day, caller) waiting; beyond it dedup runs low
@@ -66,14 +67,27 @@ class Downloads:
     dedup: int
 
 
+@dataclass(slots=True)
+class _Noted:
+    """What waits to be written. Keys: (repo row id, day), for callers with their mark."""
+
+    raw: Counter[tuple[int, int]] = field(default_factory=Counter)
+    marked: Counter[tuple[int, int]] = field(default_factory=Counter)
+    callers: set[tuple[int, int, bytes]] = field(default_factory=set)
+
+    def add(self, other: _Noted) -> None:
+        for key, number in other.raw.items():
+            self.raw[key] += number
+        self.marked.update(other.marked)
+        self.callers |= other.callers
+
+
 class Counting:
     def __init__(self, db: Db, secret: bytes) -> None:
         self.db = db
         self._key = hashlib.sha256(b"download caller" + secret).digest()
         self._lock = threading.Lock()
-        self._raw: Counter[tuple[int, int]] = Counter()
-        self._marked: Counter[tuple[int, int]] = Counter()
-        self._seen: set[tuple[int, int, bytes]] = set()
+        self._noted = _Noted()
 
     def note(self, repo: Repo, path: str, caller: str, *, marked: bool) -> None:
         """One request for a file, if it counts; cheap, in memory."""
@@ -83,64 +97,24 @@ class Counting:
         day = day_of(now_ms())
         mark = hashlib.blake2b(caller.encode(), key=self._key, digest_size=16).digest()
         with self._lock:
-            self._raw[(repo.id, day)] += by_rule
-            self._marked[(repo.id, day)] += marked
-            if len(self._seen) < PENDING_MAX:
-                self._seen.add((repo.id, day, mark))
+            self._noted.raw[(repo.id, day)] += by_rule
+            self._noted.marked[(repo.id, day)] += marked
+            if len(self._noted.callers) < PENDING_MAX:
+                self._noted.callers.add((repo.id, day, mark))
 
     def flush(self) -> None:
-        """Write what was noted. Called each second, and at the end."""
+        """Write what was noted. Called each second, and at the end. A busy database loses none."""
         with self._lock:
-            raw, self._raw = self._raw, Counter()
-            marked, self._marked = self._marked, Counter()
-            seen, self._seen = self._seen, set()
-        if not raw:
+            noted, self._noted = self._noted, _Noted()
+        if not noted.raw:
             return
-        with self.db.write() as conn:
-            alive = set(
-                conn.execute(
-                    select(s.repo.c.id).where(s.repo.c.id.in_({repo for repo, _ in raw}))
-                ).scalars()
-            )
-            fresh: Counter[tuple[int, int]] = Counter()
-            for repo_id, day, caller in seen:
-                if repo_id in alive:
-                    done = conn.execute(
-                        self.db.insert_new(s.download_seen),
-                        {"repo_id": repo_id, "day": day, "caller": caller},
-                    )
-                    fresh[(repo_id, day)] += done.rowcount
-            for (repo_id, day), number in raw.items():
-                if repo_id not in alive:
-                    continue
-                add, by_client = fresh[(repo_id, day)], marked[(repo_id, day)]
-                columns = s.download_day.c
-                conn.execute(
-                    self.db.upsert(
-                        s.download_day,
-                        ["repo_id", "day"],
-                        {
-                            "raw": columns.raw + number,
-                            "marked": columns.marked + by_client,
-                            "dedup": columns.dedup + add,
-                        },
-                    ),
-                    {
-                        "repo_id": repo_id,
-                        "day": day,
-                        "raw": number,
-                        "marked": by_client,
-                        "dedup": add,
-                    },
-                )
-                conn.execute(
-                    update(s.repo)
-                    .where(s.repo.c.id == repo_id)
-                    .values(
-                        downloads=s.repo.c.downloads + number,
-                        downloads_all=s.repo.c.downloads_all + number,
-                    )
-                )
+        try:
+            with self.db.write() as conn:
+                _write(self.db, conn, noted)
+        except HeadwaterError:
+            with self._lock:
+                self._noted.add(noted)
+            raise
 
     def roll(self) -> None:
         """Take days that left the window out of the 30-day figure. Called once an hour."""
@@ -168,3 +142,42 @@ class Counting:
             query = query.where(s.download_day.c.day > day_of(now_ms()) - days)
         with self.db.read() as conn:
             return Downloads(*map(int, conn.execute(query).one()))
+
+
+def _write(db: Db, conn: Connection, noted: _Noted) -> None:
+    repo_ids = list({repo_id for repo_id, _ in noted.raw})
+    alive: set[int] = set()
+    for at in range(0, len(repo_ids), IN_MAX):
+        query = select(s.repo.c.id).where(s.repo.c.id.in_(repo_ids[at : at + IN_MAX]))
+        alive.update(conn.execute(query).scalars())
+    callers = [
+        {"repo_id": repo_id, "day": day, "caller": caller}
+        for repo_id, day, caller in noted.callers
+        if repo_id in alive
+    ]
+    seen = s.download_seen.c
+    new: Counter[tuple[int, int]] = Counter()
+    if callers:
+        fresh = db.insert_new(s.download_seen).returning(seen.repo_id, seen.day)
+        new.update((row.repo_id, row.day) for row in conn.execute(fresh, callers))
+    days = [
+        {"repo_id": key[0], "day": key[1], "raw": number, "marked": noted.marked[key],
+         "dedup": new[key]}
+        for key, number in noted.raw.items()
+        if key[0] in alive
+    ]  # fmt: skip
+    if not days:
+        return
+    day = s.download_day.c
+    added = db.insert_new(s.download_day).excluded
+    sums = {name: day[name] + added[name] for name in ("raw", "marked", "dedup")}
+    conn.execute(db.upsert(s.download_day, ["repo_id", "day"], sums), days)
+    downloads = (
+        update(s.repo)
+        .where(s.repo.c.id == bindparam("at"))
+        .values(
+            downloads=s.repo.c.downloads + bindparam("more"),
+            downloads_all=s.repo.c.downloads_all + bindparam("more"),
+        )
+    )
+    conn.execute(downloads, [{"at": row["repo_id"], "more": row["raw"]} for row in days])

@@ -1,11 +1,15 @@
 """The database, entered by two doors.
 
     with db.read() as conn:    a consistent snapshot
-    with db.write() as conn:   one transaction that holds the write lock from its first statement
+    with db.write() as conn:   one transaction, alone: one writer at a time in the whole database
 
 On SQLite a write begins with BEGIN IMMEDIATE: a deferred BEGIN fails at once with "database is
 locked" when another writer got in between, whatever the timeout says. `synchronous=FULL` makes
-COMMIT mean durable, in WAL mode too. What the driver raises becomes our error tree here.
+COMMIT mean durable, in WAL mode too. On PostgreSQL an advisory lock does the same and a read is
+REPEATABLE READ, so that what is checked inside a transaction still holds when it acts, and the
+code above need not know which of the two it runs on.
+
+What the driver raises becomes our error tree here.
 """
 
 from __future__ import annotations
@@ -15,17 +19,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.schema import Table
 
-from headwater.errors import Corrupt, NoSpace, Unavailable
+from headwater.catalog.db_errors import translated
 
 BUSY_TIMEOUT_S = 10  # a writer waits this long for its turn, then the client is told to retry
 POOL_SIZE = 48  # more than the server's threads, so that a request never waits for a connection
+IN_MAX = 500  # values in one IN (…): below every driver's limit on bound values
+_LOCK_KEY = 0x4845_4144  # "HEAD"; any constant will do, it only has to be ours
+_TAKE_TURN = text(
+    f"SELECT set_config('lock_timeout', '{BUSY_TIMEOUT_S}s', true), "
+    f"pg_advisory_xact_lock({_LOCK_KEY})"
+)
 
 
 class Db:
@@ -34,7 +43,16 @@ class Db:
     def __init__(self, url: str) -> None:
         self.url = url
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
-        self.engine = _sqlite_engine(url) if self.is_sqlite else _server_engine(url)
+        if self.is_sqlite:
+            self.engine = _sqlite_engine(url)
+            self._reader = self.engine
+            self._writer = self.engine.execution_options(headwater_write=True)
+        else:
+            self.engine = _server_engine(url)
+            self._reader = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+            self._writer = self.engine
 
     def close(self) -> None:
         self.engine.dispose()
@@ -42,17 +60,15 @@ class Db:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A snapshot: everything read inside belongs to one moment."""
-        with _translated(), self.engine.connect() as conn, conn.begin():
+        with translated(), self._reader.connect() as conn, conn.begin():
             yield conn
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction: all of it is durable when the block ends, or none of it happened."""
-        with (
-            _translated(),
-            self.engine.connect().execution_options(headwater_write=True) as conn,
-            conn.begin(),
-        ):
+        with translated(), self._writer.connect() as conn, conn.begin():
+            if not self.is_sqlite:
+                conn.execute(_TAKE_TURN)
             yield conn
 
     def insert_new(self, table: Table) -> Insert:
@@ -104,21 +120,3 @@ def _server_engine(url: str) -> Engine:
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     return create_engine(parsed, pool_size=POOL_SIZE, max_overflow=16, pool_pre_ping=True)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Driver errors that a caller can act on, as our own."""
-    try:
-        yield
-    except DatabaseError as error:
-        text = str(error.orig)
-        if "disk is full" in text or "No space left" in text:
-            raise NoSpace("Not enough storage on the hub. Nothing was saved.") from error
-        if "malformed" in text or "not a database" in text:
-            raise Corrupt("the catalog is damaged; run `headwater check`") from error
-        if isinstance(error, OperationalError):
-            raise Unavailable("The catalog is busy. Try again in a moment.") from error
-        raise
-
-

@@ -13,6 +13,8 @@ from headwater.catalog.models import Repo
 from headwater.errors import NotFound
 
 PAGE_ROWS = 50
+PAGES_MAX = 10**6  # beyond it every page is empty, and numbers still fit the database
+NUM_MAX = 2**31 - 1  # what the column holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +34,24 @@ class Discussions:
         self.db = db
 
     def page(self, repo: Repo, page: int) -> tuple[int, list[Discussion]]:
-        """(how many there are, those of this page, newest first)."""
+        """(how many there are, those of this page, newest first). Pages are counted from 0."""
         table = s.discussion
         mine = table.c.repo_id == repo.id
         with self.db.read() as conn:
             count = conn.execute(select(func.count()).select_from(table).where(mine)).scalar_one()
             rows = conn.execute(
-                _query().where(mine).order_by(table.c.num.desc()).limit(PAGE_ROWS).offset(
-                    page * PAGE_ROWS
-                )
+                _query()
+                .where(mine)
+                .order_by(table.c.num.desc())
+                .limit(PAGE_ROWS)
+                .offset(max(0, min(page, PAGES_MAX)) * PAGE_ROWS)
             )
             return count, [_discussion(row) for row in rows]
 
     def find(self, repo: Repo, num: int) -> Discussion:
+        """The discussion or pull request of that number, or NotFound."""
+        if not 0 < num <= NUM_MAX:
+            raise NotFound(f"no discussion {num} in {repo.full}")
         query = _query().where(s.discussion.c.repo_id == repo.id, s.discussion.c.num == num)
         with self.db.read() as conn:
             row = conn.execute(query).one_or_none()

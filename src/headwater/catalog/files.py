@@ -7,7 +7,9 @@ query answers for a whole page at any revision, old ones as fast as the newest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import builtins
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -15,13 +17,11 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from headwater.catalog import schema as s
-from headwater.catalog.db import Db
-from headwater.catalog.git import GitObjects, TreeRow
+from headwater.catalog.db import IN_MAX, Db
+from headwater.catalog.git import GitObjects, TreeRow, sort_key
 from headwater.catalog.models import Entry, Lfs, Repo
 from headwater.errors import BadRequest, EntryNotFound
 from headwater.names import Digest, GitOid, RepoPath, XetHash, shown
-
-_IN_MAX = 500  # names in one IN (…): below every driver's limit on bound values
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class Files:
         """Entries at those of `paths` that exist; the others are left out silently."""
         with self.db.read() as conn:
             found = []
-            for path in dict.fromkeys(paths):
+            for path in dict.fromkeys(path.rstrip("/") for path in paths):
                 try:
-                    at = self._at(conn, repo.id, tree, RepoPath(path.rstrip("/")))
+                    at = self._at(conn, repo.id, tree, RepoPath(path))
                 except BadRequest:
                     continue
                 if at is not None:
@@ -65,8 +65,11 @@ class Files:
         recursive: bool = False,
         after: str | None = None,
         limit: int | None = None,
-    ) -> list[Entry]:
-        """Entries of a folder, or of everything below it, from the one behind `after` on."""
+    ) -> builtins.list[Entry]:
+        """Entries of a folder, or of everything below it, from the one behind `after` on.
+
+        EntryNotFound when there is no such folder; a file in its place is listed alone.
+        """
         with self.db.read() as conn:
             root, prefix = tree, ""
             if folder is not None:
@@ -92,15 +95,42 @@ class Files:
         found = {path: self._at(conn, repo_id, tree, path) for path in paths}
         return {path: at.row.oid if at else None for path, at in found.items()}
 
+    def changed(
+        self,
+        conn: Connection,
+        repo_id: int,
+        old: GitOid | None,
+        new: GitOid | None,
+        paths: Mapping[str, str],
+    ) -> Iterator[str]:
+        """Of `paths` (full path -> path below these trees), those that differ in two trees.
+
+        Only folders that differ are read: their ids say whether anything inside does.
+        """
+        if old == new:
+            return
+        before = self.git.tree(conn, repo_id, old).by_name if old else {}
+        after = self.git.tree(conn, repo_id, new).by_name if new else {}
+        inside: dict[str, dict[str, str]] = {}
+        for path, below in paths.items():
+            name, _, rest = below.partition("/")
+            if rest:
+                inside.setdefault(name, {})[path] = rest
+            elif _oid(before.get(name)) != _oid(after.get(name)):
+                yield path
+        for name, those in inside.items():
+            was, now = _folder(before.get(name)), _folder(after.get(name))
+            yield from self.changed(conn, repo_id, was, now, those)
+
     def _at(self, conn: Connection, repo_id: int, tree: GitOid, path: str) -> _Found | None:
         rows = self.git.tree(conn, repo_id, tree)
         *folders, name = path.split("/")
         for folder in folders:
-            row = _pick(rows, folder)
+            row = rows.by_name.get(folder)
             if row is None or not row.is_tree:
                 return None
             rows = self.git.tree(conn, repo_id, row.oid)
-        row = _pick(rows, name)
+        row = rows.by_name.get(name)
         return _Found(path, row) if row else None
 
     def walk(
@@ -116,23 +146,26 @@ class Files:
         rows = self.git.tree(conn, repo_id, tree)
         start = 0
         if after:
-            start = next((i for i, row in enumerate(rows) if row.name == after[0]), len(rows))
-            if start < len(rows):
-                row = rows[start]
-                if recursive and row.is_tree:
-                    yield from self.walk(
-                        conn, repo_id, row.oid, f"{prefix}{row.name}/", True, after[1:]
-                    )
+            row = rows.by_name.get(after[0])
+            is_tree = row.is_tree if row else len(after) > 1
+            here = sort_key(after[0], is_tree=is_tree)
+            start = bisect_left(rows, here, key=lambda row: row.sort_key)
+            if row is not None:
                 start += 1
+                if recursive and row.is_tree:
+                    below = f"{prefix}{row.name}/"
+                    yield from self.walk(conn, repo_id, row.oid, below, True, after[1:])
         for row in rows[start:]:
             yield _Found(prefix + row.name, row)
             if recursive and row.is_tree:
                 yield from self.walk(conn, repo_id, row.oid, f"{prefix}{row.name}/", True, ())
 
-    def _entries(self, conn: Connection, repo_id: int, found: Sequence[_Found]) -> list[Entry]:
+    def _entries(
+        self, conn: Connection, repo_id: int, found: Sequence[_Found]
+    ) -> builtins.list[Entry]:
         oids = list({f.row.oid for f in found if not f.row.is_tree})
         facts: dict[str, Any] = {}
-        for at in range(0, len(oids), _IN_MAX):
+        for at in range(0, len(oids), IN_MAX):
             query = (
                 select(
                     s.git_object.c.oid,
@@ -144,19 +177,24 @@ class Files:
                 .outerjoin(s.blob, s.blob.c.oid == s.git_object.c.lfs_oid)
                 .where(
                     s.git_object.c.repo_id == repo_id,
-                    s.git_object.c.oid.in_(oids[at : at + _IN_MAX]),
+                    s.git_object.c.oid.in_(oids[at : at + IN_MAX]),
                 )
             )
             facts.update({row.oid: row for row in conn.execute(query)})
         return [_entry(f, facts.get(f.row.oid)) for f in found]
 
 
-def _pick(rows: Sequence[TreeRow], name: str) -> TreeRow | None:
-    return next((row for row in rows if row.name == name), None)
+def _oid(row: TreeRow | None) -> GitOid | None:
+    return row.oid if row else None
+
+
+def _folder(row: TreeRow | None) -> GitOid | None:
+    return row.oid if row and row.is_tree else None
 
 
 def _entry(found: _Found, facts: Any) -> Entry:
-    path, row = RepoPath(found.path), found.row
+    # Checked when it was committed (`trees` takes nothing else): a page of 1,000 need not be again.
+    path, row = str.__new__(RepoPath, found.path), found.row
     if row.is_tree:
         return Entry(path, "directory", row.oid, 0)
     if facts is None:

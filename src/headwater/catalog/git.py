@@ -1,8 +1,9 @@
 """Git objects of a repo, real ones: their ids are git's, and `git fsck` would find nothing.
 
-    read(repo, oid)          body, hashed again on the way out
-    tree(repo, oid)          its rows
-    put_blob / put_objects   inserted before any name points at them
+    new_blob, new_tree, new_commit, new_tag   made here, with the id that git gives them
+    objects.read(repo, oid)                   a body, hashed again on the way out
+    objects.tree(…), .commit(…)               read into rows and records, and remembered
+    objects.put(repo, new)                    inserted before any name points at them
 
 Objects are kept per repo, not shared between repos: SHA-1 can be collided, and a shared table
 would let one repo's owner plant an object under an id that another repo is about to use.
@@ -11,28 +12,31 @@ would let one repo's owner plant an object under an id that another repo is abou
 from __future__ import annotations
 
 import hashlib
-import threading
 import zlib
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from dulwich.objects import Commit, Tag, Tree, parse_tree
+from dulwich.objects import Commit, ObjectID, Tag, parse_tree
 from sqlalchemy import Connection, select
 
 from headwater.catalog import schema as s
 from headwater.catalog.clock import now_ms
-from headwater.catalog.db import Db
+from headwater.catalog.db import IN_MAX, Db
+from headwater.catalog.lru import Lru
 from headwater.catalog.models import CommitInfo
-from headwater.errors import Corrupt, NotFound
+from headwater.errors import BadRequest, Corrupt, NotFound, TooLarge
 from headwater.names import Digest, GitOid, shown
 
 MODE_FILE = 0o100644
 MODE_EXEC = 0o100755
 MODE_TREE = 0o040000
 OBJECT_BYTES_MAX = 128 * 2**20  # a decompression stops here: no object we accept is larger
+MESSAGE_BYTES_MAX = 64 * 2**10
 TREE_CACHE_ROWS = 200_000  # rows of parsed trees kept, about 50 MB
+COMMIT_CACHE_BYTES = 16 * 2**20
+_COMMIT_BYTES = 1000  # what a parsed commit takes in memory beside its message
 _ZLIB_LEVEL = 1  # level 6 saves 3 % more of a tokenizer.json and costs four times the CPU
 
 
@@ -45,6 +49,19 @@ class TreeRow:
     @property
     def is_tree(self) -> bool:
         return self.mode == MODE_TREE
+
+
+    @property
+    def sort_key(self) -> bytes:
+        return sort_key(self.name, is_tree=self.is_tree)
+
+
+class Rows(tuple[TreeRow, ...]):
+    """The rows of one tree, in git's order."""
+
+    @cached_property
+    def by_name(self) -> dict[str, TreeRow]:
+        return {row.name: row for row in self}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +84,44 @@ def new_blob(body: bytes, lfs: tuple[Digest, int] | None = None) -> NewObject:
     return NewObject(object_id("blob", body), "blob", body, lfs)
 
 
+def sort_key(name: str, *, is_tree: bool) -> bytes:
+    """Git orders a tree by bytes, as if the name of each folder ended in a slash."""
+    return name.encode() + (b"/" if is_tree else b"")
+
+
 def new_tree(rows: Iterable[TreeRow]) -> NewObject:
-    tree = Tree()
-    for row in rows:
-        tree.add(row.name.encode(), row.mode, row.oid.encode())
-    body = tree.as_raw_string()
+    """Format: `MODE SP NAME NUL SHA-1` for each row, the mode in octal and unpadded."""
+    body = b"".join(
+        b"%o %s\0%s" % (row.mode, row.name.encode(), bytes.fromhex(row.oid))
+        for row in sorted(rows, key=lambda row: row.sort_key)
+    )
     return NewObject(object_id("tree", body), "tree", body)
+
+
+def checked_message(text: str) -> bytes:
+    """A commit's or tag's message as git keeps it; BadRequest when git would not."""
+    try:
+        body = text.encode()
+    except UnicodeEncodeError:
+        raise BadRequest("a message holds text that is not Unicode") from None
+    if len(body) > MESSAGE_BYTES_MAX:
+        raise BadRequest(f"a message has at most {MESSAGE_BYTES_MAX} bytes")
+    if b"\0" in body:
+        raise BadRequest("a message holds a NUL")
+    return body
 
 
 def new_commit(
     tree: GitOid, parents: Iterable[GitOid], message: str, author: str, at_s: int
 ) -> NewObject:
     commit = Commit()
-    commit.tree = tree.encode()
-    commit.parents = [parent.encode() for parent in parents]
+    commit.tree = ObjectID(tree.encode())
+    commit.parents = [ObjectID(parent.encode()) for parent in parents]
     commit.author = commit.committer = f"{author} <{author}@users.noreply.headwater>".encode()
     commit.author_time = commit.commit_time = at_s
     commit.author_timezone = commit.commit_timezone = 0
     commit.encoding = b"UTF-8"
-    commit.message = message.encode()
+    commit.message = checked_message(message)
     body = commit.as_raw_string()
     return NewObject(object_id("commit", body), "commit", body)
 
@@ -93,10 +129,10 @@ def new_commit(
 def new_tag(name: str, target: GitOid, message: str, author: str, at_s: int) -> NewObject:
     tag = Tag()
     tag.name = name.encode()
-    tag.object = (Commit, target.encode())
+    tag.object = (Commit, ObjectID(target.encode()))
     tag.tagger = f"{author} <{author}@users.noreply.headwater>".encode()
     tag.tag_time, tag.tag_timezone = at_s, 0
-    tag.message = message.encode() + b"\n"
+    tag.message = checked_message(message) + b"\n"
     body = tag.as_raw_string()
     return NewObject(object_id("tag", body), "tag", body)
 
@@ -106,9 +142,8 @@ class GitObjects:
 
     def __init__(self, db: Db) -> None:
         self.db = db
-        self._lock = threading.Lock()
-        self._trees: OrderedDict[tuple[int, str], tuple[TreeRow, ...]] = OrderedDict()
-        self._tree_rows = 0
+        self._trees: Lru[tuple[int, str], Rows] = Lru(TREE_CACHE_ROWS)
+        self._commits: Lru[tuple[int, str], CommitInfo] = Lru(COMMIT_CACHE_BYTES)
 
     def read(self, conn: Connection, repo_id: int, oid: str, kind: str) -> bytes:
         """The body of an object. NotFound when absent or of another kind, Corrupt when rotten."""
@@ -121,40 +156,43 @@ class GitObjects:
             raise NotFound(f"no {kind} {shown(oid)} in this repo")
         return verified(oid, row.kind, row.size_bytes, row.data)
 
-    def tree(self, conn: Connection, repo_id: int, oid: str) -> tuple[TreeRow, ...]:
+    def tree(self, conn: Connection, repo_id: int, oid: str) -> Rows:
         """Rows of a tree, in git's order."""
-        with self._lock:
-            if found := self._trees.get((repo_id, oid)):
-                self._trees.move_to_end((repo_id, oid))
-                return found
-        body = self.read(conn, repo_id, oid, "tree")
-        rows = tuple(
-            TreeRow(name.decode(), mode, GitOid(sha.decode()))
-            for name, mode, sha in _parse_tree(body)
-        )
-        with self._lock:
-            if (repo_id, oid) not in self._trees:
-                self._trees[(repo_id, oid)] = rows
-                self._tree_rows += len(rows) + 1
-            while self._tree_rows > TREE_CACHE_ROWS and len(self._trees) > 1:
-                _, dropped = self._trees.popitem(last=False)
-                self._tree_rows -= len(dropped) + 1
+        rows = self._trees.get((repo_id, oid))
+        if rows is None:
+            body = self.read(conn, repo_id, oid, "tree")
+            rows = Rows(
+                TreeRow(name.decode(), mode, GitOid(sha.decode()))
+                for name, mode, sha in parse_tree(body, 20)
+            )
+            self._trees.put((repo_id, oid), rows, len(rows) + 1)
         return rows
 
     def commit(self, conn: Connection, repo_id: int, oid: str) -> CommitInfo:
-        body = self.read(conn, repo_id, oid, "commit")
-        commit: Any = Commit.from_string(body)
-        return CommitInfo(
-            GitOid(oid),
-            tuple(GitOid(p.decode()) for p in commit.parents),
-            GitOid(commit.tree.decode()),
-            commit.message.decode("utf-8", "replace"),
-            commit.author.split(b" <")[0].decode("utf-8", "replace"),
-            commit.commit_time * 1000,
-        )
+        info = self._commits.get((repo_id, oid))
+        if info is None:
+            info = _commit_info(oid, self.read(conn, repo_id, oid, "commit"))
+            self._commits.put((repo_id, oid), info, _COMMIT_BYTES + len(info.message))
+        return info
+
+    def blobs_among(self, conn: Connection, repo_id: int, oids: Iterable[GitOid]) -> set[GitOid]:
+        """Those of `oids` that are blobs of this repo."""
+        wanted = list(oids)
+        found: set[GitOid] = set()
+        for at in range(0, len(wanted), IN_MAX):
+            query = select(s.git_object.c.oid).where(
+                s.git_object.c.repo_id == repo_id,
+                s.git_object.c.kind == "blob",
+                s.git_object.c.oid.in_(wanted[at : at + IN_MAX]),
+            )
+            found.update(map(GitOid, conn.execute(query).scalars()))
+        return found
 
     def put(self, conn: Connection, repo_id: int, objects: Iterable[NewObject]) -> None:
         """Insert what is not there yet. A proven pointer replaces an unproven twin."""
+        objects = tuple(objects)
+        if any(len(new.body) > OBJECT_BYTES_MAX for new in objects):
+            raise TooLarge(f"a git object has at most {OBJECT_BYTES_MAX} bytes; use LFS")
         at = now_ms()
         rows = {
             new.oid: {
@@ -181,8 +219,16 @@ class GitObjects:
             conn.execute(self.db.upsert(s.git_object, ["repo_id", "oid"], update), row)
 
 
-def _parse_tree(body: bytes) -> Iterable[tuple[bytes, int, bytes]]:
-    return [(e[0], e[1], e[2]) for e in parse_tree(body, 20)]
+def _commit_info(oid: str, body: bytes) -> CommitInfo:
+    commit: Any = Commit.from_string(body)
+    return CommitInfo(
+        GitOid(oid),
+        tuple(GitOid(p.decode()) for p in commit.parents),
+        GitOid(commit.tree.decode()),
+        commit.message.decode("utf-8", "replace"),
+        commit.author.split(b" <")[0].decode("utf-8", "replace"),
+        commit.commit_time * 1000,
+    )
 
 
 def verified(oid: str, kind: str, size_bytes: int, data: bytes) -> bytes:

@@ -10,9 +10,10 @@ from headwater.catalog.git import GitObjects
 from headwater.catalog.models import CommitInfo, Repo
 from headwater.names import GitOid
 
-# How far back `last_touched` looks: each step compares two trees. Beyond it the oldest commit
-# reached is named, which is true of the path and at most too young.
+# How far back `last_touched` looks: each step compares two trees, and costs by their rows. Beyond
+# either the oldest commit reached is named, which is true of the path and at most too young.
 STEPS_MAX = 2_000
+ROWS_MAX = 400_000  # about half a second of reading
 
 
 class History:
@@ -35,21 +36,22 @@ class History:
     def last_touched(
         self, repo: Repo, start: GitOid, paths: Iterable[str]
     ) -> dict[str, CommitInfo]:
-        """For each path, the newest commit at or before `start` that changed it."""
+        """For each path that is there at `start`, the newest commit up to it that changed it."""
         touched: dict[str, CommitInfo] = {}
         with self.db.read() as conn:
             info = self.git.commit(conn, repo.id, start)
-            now = self.files.path_oids(conn, repo.id, info.tree, paths)
+            here = self.files.path_oids(conn, repo.id, info.tree, paths)
+            left = {path: path for path, oid in here.items() if oid is not None}
+            rows = 0
             for _ in range(STEPS_MAX):
-                if not now:
-                    return touched
-                if not info.parents:
+                if not left or not info.parents or rows > ROWS_MAX:
                     break
                 parent = self.git.commit(conn, repo.id, info.parents[0])
-                before = self.files.path_oids(conn, repo.id, parent.tree, now)
-                for path in [p for p, oid in now.items() if before[p] != oid]:
+                rows += len(self.git.tree(conn, repo.id, parent.tree))
+                found = self.files.changed(conn, repo.id, parent.tree, info.tree, left)
+                for path in list(found):
                     touched[path] = info
-                    del now[path]
+                    del left[path]
                 info = parent
-            touched.update(dict.fromkeys(now, info))
+            touched.update(dict.fromkeys(left, info))
         return touched

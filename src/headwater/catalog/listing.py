@@ -6,24 +6,26 @@ the same however deep it lies, and a repo pushed meanwhile moves no other out of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, or_, select
+import msgspec
+from sqlalchemy import BigInteger, Select, and_, bindparam, exists, literal, select, tuple_
 
-from headwater.catalog import cards, rights
+from headwater.catalog import rights
 from headwater.catalog import schema as s
 from headwater.catalog.actors import Actor
 from headwater.catalog.db import Db
 from headwater.catalog.models import Repo
+from headwater.catalog.repos import MAIN
 from headwater.errors import BadRequest
 from headwater.names import GitOid, RepoType, shown
 
 LIMIT_DEFAULT = 1000
 LIMIT_MAX = 1000
-SEARCH_CHARS_MAX = 200
-FILTERS_MAX = 20
+TEXTS_MAX = 20  # filters, searches and author together; each is one more test of every row
+TEXT_CHARS_MAX = 200  # as long as the longest tag
+CURSOR_MAX = 2**63 - 1  # what the columns hold
 SORTS: dict[str, Any] = {
     "lastModified": s.repo.c.updated_ms,
     "last_modified": s.repo.c.updated_ms,
@@ -63,62 +65,75 @@ class Page:
     cursor: tuple[int, int] | None  # where the next page begins; None at the end
 
 
+_HEAD = select(s.ref.c.commit).where(s.ref.c.repo_id == bindparam("repo_id"), s.ref.c.name == MAIN)
+_LISTED = select(s.repo, s.ref.c.commit).outerjoin(
+    s.ref, and_(s.ref.c.repo_id == s.repo.c.id, s.ref.c.name == MAIN)
+)
+_decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
 class Listing:
     def __init__(self, db: Db) -> None:
         self.db = db
 
     def page(self, actor: Actor, query: Query) -> Page:
-        if query.sort not in SORTS:
-            raise BadRequest(f"cannot sort by {shown(query.sort)}; one of {', '.join(SORTS)}")
-        column = SORTS[query.sort]
-        limit = max(1, min(query.limit, LIMIT_MAX))
-        statement = select(s.repo).where(s.repo.c.type == query.type, rights.visible(actor))
-        for text in query.search[:FILTERS_MAX]:
-            pattern = _like(text[:SEARCH_CHARS_MAX].lower())
-            statement = statement.where(s.repo.c.key.like(pattern, escape="\\"))
-        if query.author is not None:
-            statement = statement.where(func.lower(s.repo.c.namespace) == query.author.lower())
-        for tag in (*query.filters, *([query.pipeline_tag] if query.pipeline_tag else [])):
-            statement = statement.where(
-                exists().where(s.repo_tag.c.repo_id == s.repo.c.id, s.repo_tag.c.tag == tag)
-            )
-        if query.gated is not None:
-            statement = statement.where((s.repo.c.gated != "") == query.gated)
-        if query.cursor is not None:
-            value, repo_id = query.cursor
-            statement = statement.where(
-                or_(column < value, and_(column == value, s.repo.c.id < repo_id))
-            )
-        statement = statement.order_by(column.desc(), s.repo.c.id.desc()).limit(limit + 1)
+        """The repos that `actor` may see and `query` asks for; BadRequest when it makes no sense."""
+        statement, limit = statement_of(actor, query), _limit(query)
         with self.db.read() as conn:
             rows = conn.execute(statement).all()
-            repos = [Repo.of(row) for row in rows[:limit]]
-            tags = cards.tags_of(conn, [r.id for r in repos])
-            heads = _heads(conn, [r.id for r in repos])
+        found = tuple(_listed(Repo.of(row), row[-1]) for row in rows[:limit])
         cursor = None
         if len(rows) > limit:
-            last = rows[limit - 1]
-            cursor = (int(getattr(last, column.key)), int(last.id))
-        return Page(
-            tuple(Listed(r, tuple(tags.get(r.id, ())), heads.get(r.id)) for r in repos), cursor
-        )
+            last = found[-1].repo
+            cursor = (int(getattr(last, SORTS[query.sort].key)), last.id)
+        return Page(found, cursor)
 
     def one(self, repo: Repo) -> Listed:
         """A found repo with its tags and the commit of main."""
         with self.db.read() as conn:
-            tags = cards.tags_of(conn, [repo.id])
-            heads = _heads(conn, [repo.id])
-        return Listed(repo, tuple(tags.get(repo.id, ())), heads.get(repo.id))
+            return _listed(repo, conn.execute(_HEAD, {"repo_id": repo.id}).scalar_one_or_none())
+
+
+def _listed(repo: Repo, head: str | None) -> Listed:
+    return Listed(repo, _decode_tags(repo.tags), GitOid(head) if head else None)
+
+
+def _limit(query: Query) -> int:
+    return max(1, min(query.limit, LIMIT_MAX))
+
+
+def statement_of(actor: Actor, query: Query) -> Select[Any]:
+    """SQL for a page and one row more, each row a repo and the commit of its main."""
+    if query.sort not in SORTS:
+        raise BadRequest(f"cannot sort by {shown(query.sort)}; one of {', '.join(SORTS)}")
+    column = SORTS[query.sort]
+    tags = [*query.filters, *([query.pipeline_tag] if query.pipeline_tag else [])]
+    texts = [*tags, *query.search, query.author or ""]
+    if len(texts) > TEXTS_MAX or any(len(t) > TEXT_CHARS_MAX or "\0" in t for t in texts):
+        raise BadRequest(
+            f"a listing takes up to {TEXTS_MAX} filters and searches of {TEXT_CHARS_MAX} characters"
+        )
+    found = _LISTED.where(s.repo.c.type == query.type, rights.visible(actor))
+    for text in query.search:
+        found = found.where(s.repo.c.key.like(_like(text.lower()), escape="\\"))
+    if query.author is not None:
+        owner = select(s.account.c.id).where(s.account.c.key == query.author.lower())
+        found = found.where(s.repo.c.owner_id == owner.scalar_subquery())
+    for tag in tags:
+        found = found.where(
+            exists().where(s.repo_tag.c.repo_id == s.repo.c.id, s.repo_tag.c.tag == tag)
+        )
+    if query.gated is not None:
+        found = found.where(s.repo.c.gated != "" if query.gated else s.repo.c.gated == "")
+    if query.cursor is not None:
+        if not all(0 <= value <= CURSOR_MAX for value in query.cursor):
+            raise BadRequest("not a cursor of this listing")
+        last = tuple_(*(literal(value, BigInteger) for value in query.cursor))
+        found = found.where(tuple_(column, s.repo.c.id) < last)
+    return found.order_by(column.desc(), s.repo.c.id.desc()).limit(_limit(query) + 1)
 
 
 def _like(text: str) -> str:
     for special in ("\\", "%", "_"):
         text = text.replace(special, "\\" + special)
     return f"%{text}%"
-
-
-def _heads(conn: Connection, repo_ids: Sequence[int]) -> dict[int, GitOid]:
-    query = select(s.ref.c.repo_id, s.ref.c.commit).where(
-        s.ref.c.repo_id.in_(repo_ids), s.ref.c.name == "refs/heads/main"
-    )
-    return {repo_id: GitOid(commit) for repo_id, commit in conn.execute(query)}

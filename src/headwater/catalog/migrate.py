@@ -1,7 +1,7 @@
 """Schema versions: upgraded at start, never downgraded, refused when newer than the program.
 
-Alembic holds the steps (`migrations/versions`). Several processes may start at once: on SQLite
-one immediate transaction holds the others off, on PostgreSQL an advisory lock does.
+Alembic holds the steps (`migrations/versions`). Several processes may start at once: all steps
+are one write transaction, and of those there is one at a time.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from headwater.catalog.db import Db
 from headwater.errors import Refused
-
-_LOCK_KEY = 0x4845_4144  # "HEAD"; any constant will do, it only has to be ours
 
 
 def _config(conn: Connection | None = None) -> Config:
@@ -32,8 +30,6 @@ def _config(conn: Connection | None = None) -> Config:
 def upgrade(db: Db) -> None:
     """Bring the schema to this program's version, or refuse."""
     with db.write() as conn:
-        if not db.is_sqlite:
-            conn.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"))
         config = _config(conn)
         current = MigrationContext.configure(conn).get_current_revision()
         scripts = ScriptDirectory.from_config(config)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from headwater.names import Digest, GitOid, RepoPath, RepoType, XetHash
@@ -28,13 +29,15 @@ class Repo:
     library_name: str | None
     card: str  # JSON
     config: str  # JSON
+    tags: str  # JSON
     downloads: int
     downloads_all: int
     likes: int
 
     @classmethod
-    def of(cls, row: Any) -> Repo:
-        return cls(**{name: getattr(row, name) for name in cls.__dataclass_fields__})
+    def of(cls, row: Sequence[Any]) -> Repo:
+        """From a row that begins with the columns of `schema.repo`: they stand in this order."""
+        return cls(*row[:REPO_COLUMNS])
 
     @property
     def full(self) -> str:
@@ -44,6 +47,9 @@ class Repo:
     def prefix(self) -> str:
         """What stands before the name in a URL: '', 'datasets/' or 'spaces/'."""
         return "" if self.type == "model" else f"{self.type}s/"
+
+
+REPO_COLUMNS = len(fields(Repo))
 
 
 @dataclass(frozen=True, slots=True)

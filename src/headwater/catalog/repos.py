@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from headwater.catalog import audit, rights
 from headwater.catalog import schema as s
@@ -20,6 +21,7 @@ from headwater.names import RepoId, RepoType, shown
 
 MAIN = "refs/heads/main"
 GATES = ("", "auto", "manual")
+SDK_CHARS_MAX = 32  # the column's width
 
 
 class Repos:
@@ -46,22 +48,13 @@ class Repos:
         self, actor: Actor, rid: RepoId, *, private: bool = False, sdk: str | None = None
     ) -> Repo:
         """A new repo whose first commit holds `.gitattributes`. Conflict when it exists."""
+        if sdk is not None and (len(sdk) > SDK_CHARS_MAX or not sdk.isprintable()):
+            raise BadRequest(f"sdk {shown(sdk)}: at most {SDK_CHARS_MAX} printable characters")
         with self.db.write() as conn:
-            owner = conn.execute(
-                select(s.account).where(
-                    s.account.c.key == rid.namespace.lower(), s.account.c.deleted_ms.is_(None)
-                )
-            ).one_or_none()
-            if owner is None:
-                raise rights.not_found(actor, rid.full) if actor.is_anonymous else NotFound(
-                    f"No user or organisation {shown(rid.namespace)} on this hub."
-                )
-            rights.demand_namespace(actor, owner.id, owner.name)
+            owner = _namespace(conn, actor, rid)
             _refuse_taken(conn, rid)
             at = now_ms()
-            conn.execute(
-                delete(s.redirect).where(s.redirect.c.type == rid.type, s.redirect.c.key == rid.key)
-            )
+            _drop_redirect(conn, rid)
             repo_id = conn.execute(
                 insert(s.repo)
                 .values(
@@ -81,7 +74,7 @@ class Repos:
             ).scalar_one()
             self._first_commit(conn, repo_id, actor, at)
             audit.record(conn, actor.audit_name, "repo.create", str(rid), private=private)
-            return Repo.of(conn.execute(select(s.repo).where(s.repo.c.id == repo_id)).one())
+            return _reread(conn, repo_id)
 
     def _first_commit(self, conn: Connection, repo_id: int, actor: Actor, at_ms: int) -> None:
         blob = new_blob(DEFAULT_GITATTRIBUTES)
@@ -108,23 +101,14 @@ class Repos:
         """
         with self.db.write() as conn:
             repo = find(conn, actor, type, source, "manage", moved=False)
-            owner = conn.execute(
-                select(s.account).where(
-                    s.account.c.key == to.namespace.lower(), s.account.c.deleted_ms.is_(None)
-                )
-            ).one_or_none()
-            if owner is None:
-                raise NotFound(f"No user or organisation {shown(to.namespace)} on this hub.")
-            rights.demand_namespace(actor, owner.id, owner.name)
+            owner = _namespace(conn, actor, to)
             if to.key != repo.key:
                 taken = conn.execute(
                     select(s.repo.c.id).where(s.repo.c.type == type, s.repo.c.key == to.key)
                 ).first()
                 if taken:
                     raise Conflict(f"A {type} repository called {to.full} already exists")
-                conn.execute(
-                    delete(s.redirect).where(s.redirect.c.type == type, s.redirect.c.key == to.key)
-                )
+                _drop_redirect(conn, to)
                 conn.execute(insert(s.redirect).values(type=type, key=repo.key, repo_id=repo.id))
             conn.execute(
                 update(s.repo)
@@ -134,12 +118,14 @@ class Repos:
                     namespace=owner.name,
                     name=to.name,
                     key=to.key,
-                    creator_id=repo.creator_id if owner.id == repo.owner_id else actor.user_id,
+                    creator_id=(
+                        repo.creator_id if owner.id == repo.owner_id else actor.user_id or None
+                    ),
                     updated_ms=now_ms(),
                 )
             )
             audit.record(conn, actor.audit_name, "repo.move", repo.prefix + repo.full, to=to.full)
-            return Repo.of(conn.execute(select(s.repo).where(s.repo.c.id == repo.id)).one())
+            return _reread(conn, repo.id)
 
     def set(
         self,
@@ -161,7 +147,7 @@ class Repos:
             }
             conn.execute(update(s.repo).where(s.repo.c.id == repo.id).values(**new))
             audit.record(conn, actor.audit_name, "repo.settings", repo.prefix + repo.full, **new)
-            return Repo.of(conn.execute(select(s.repo).where(s.repo.c.id == repo.id)).one())
+            return _reread(conn, repo.id)
 
     def used_bytes(self, repo: Repo) -> int:
         """What the repo's large files come to, over its whole history."""
@@ -180,6 +166,8 @@ def find(
     moved: bool = True,
 ) -> Repo:
     """As `Repos.find`, inside a transaction; `moved=False` refuses old names."""
+    if "\0" in full:  # no name has one, and PostgreSQL would not even compare it
+        raise rights.not_found(actor, full)
     key = full.lower()
     row = conn.execute(
         select(s.repo).where(s.repo.c.type == type, s.repo.c.key == key)
@@ -197,6 +185,32 @@ def find(
         raise rights.not_found(actor, full)  # the name as asked: a redirect tells nothing
     rights.demand(actor, repo, verb)
     return repo
+
+
+def _reread(conn: Connection, repo_id: int) -> Repo:
+    return Repo.of(conn.execute(select(s.repo).where(s.repo.c.id == repo_id)).one())
+
+
+def _namespace(conn: Connection, actor: Actor, rid: RepoId) -> Row[Any]:
+    """The account that `rid` would belong to, when the actor may create repos there."""
+    owner = conn.execute(
+        select(s.account.c.id, s.account.c.name).where(
+            s.account.c.key == rid.namespace.lower(), s.account.c.deleted_ms.is_(None)
+        )
+    ).one_or_none()
+    if owner is None:
+        if actor.is_anonymous:
+            raise rights.not_found(actor, rid.full)
+        raise NotFound(f"No user or organisation {shown(rid.namespace)} on this hub.")
+    rights.demand_namespace(actor, owner.id, owner.name)
+    return owner
+
+
+def _drop_redirect(conn: Connection, rid: RepoId) -> None:
+    """An old name that someone takes stops leading elsewhere."""
+    conn.execute(
+        delete(s.redirect).where(s.redirect.c.type == rid.type, s.redirect.c.key == rid.key)
+    )
 
 
 def _refuse_taken(conn: Connection, rid: RepoId) -> None:

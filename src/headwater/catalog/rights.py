@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sqlalchemy import ColumnElement, func, or_, true
+from sqlalchemy import ColumnElement, and_, or_, select, true
 
 from headwater.catalog import schema as s
 from headwater.catalog.actors import Actor
 from headwater.catalog.models import Repo
 from headwater.errors import Forbidden, GatedRepo, HeadwaterError, RepoNotFound
+from headwater.names import REPO_TYPES
 
 Verb = Literal["see", "bytes", "propose", "write", "manage"]
 _NEEDS = {
@@ -51,6 +52,7 @@ def not_found(actor: Actor, shown_id: str) -> HeadwaterError:
 
 
 def _token_covers(actor: Actor, repo: Repo, verb: Verb) -> bool:
+    """Whether the token, whoever holds it, reaches this far."""
     if actor.token_role != "fineGrained":
         return actor.token_role == "write" or verb in ("see", "bytes")
     for scope in actor.scopes:
@@ -74,18 +76,15 @@ def _standing(actor: Actor, repo: Repo, verb: Verb) -> bool:
 
 
 def allowed(actor: Actor, repo: Repo, verb: Verb) -> bool:
+    """Whether `actor` may do `verb` with `repo`, decided from both as they are now."""
     if repo.disabled and verb not in ("see", "manage"):
         return False
     if not repo.private:
         if verb == "see" or (verb == "bytes" and not repo.gated):
             return True
         if verb == "propose":
-            return not actor.is_anonymous and _token_writes(actor, repo)
+            return not actor.is_anonymous and _token_covers(actor, repo, verb)
     return _standing(actor, repo, verb) and _token_covers(actor, repo, verb)
-
-
-def _token_writes(actor: Actor, repo: Repo) -> bool:
-    return actor.token_role == "write" or _token_covers(actor, repo, "propose")
 
 
 def demand(actor: Actor, repo: Repo, verb: Verb) -> None:
@@ -97,9 +96,10 @@ def demand(actor: Actor, repo: Repo, verb: Verb) -> None:
         return
     if not allowed(actor, repo, "see"):
         raise not_found(actor, repo.full)
-    if repo.disabled:
+    if repo.disabled and verb != "manage":
         raise Forbidden("Access to this resource is disabled.")
-    if verb == "bytes":
+    may = _standing(actor, repo, verb) or (verb == "propose" and not actor.is_anonymous)
+    if verb == "bytes" and not may:
         error = GatedRepo(
             f"Access to {repo.type} {repo.full} is restricted and you are not in the authorized "
             "list. Visit its page to ask for access."
@@ -109,11 +109,10 @@ def demand(actor: Actor, repo: Repo, verb: Verb) -> None:
         raise error
     if actor.is_anonymous:
         raise RepoNotFoundAnonymous(f"Sign in with a write token to change {repo.full}.")
-    if _standing(actor, repo, verb) or verb == "propose":
-        raise Forbidden(
-            f"Your token may not write to {repo.full}: it needs the role 'write' or the "
-            "permission 'repo.write'."
-        )
+    if may:
+        need = _NEEDS[verb][0]
+        role = "" if verb == "bytes" else "the role 'write' or "
+        raise Forbidden(f"Your token is too narrow for {repo.full}: it needs {role}'{need}'.")
     raise Forbidden(f"You have no right to {verb} {repo.full}. Ask one of its owners.")
 
 
@@ -136,19 +135,23 @@ def demand_namespace(actor: Actor, owner_id: int, namespace: str) -> None:
 
 
 def visible(actor: Actor) -> ColumnElement[bool]:
-    """SQL: the repos whose page the actor may see, for listings."""
-    if actor.is_admin and actor.token_role != "fineGrained":
-        return true()
+    """SQL for `allowed(actor, repo, "see")`: the repos of a listing."""
     public = s.repo.c.private.is_(False)
-    if actor.user_id is None:
+    if actor.is_anonymous:
         return public
-    if actor.token_role == "fineGrained":
-        owners = [
-            scope.name.lower()
-            for scope in actor.scopes
-            if scope.type in ("user", "org") and set(scope.permissions) & set(_NEEDS["see"])
-        ]
-        mine = [actor.name.lower(), *(org.name.lower() for org in actor.orgs)]
-        keys = [name for name in owners if name in mine]
-        return or_(public, func.lower(s.repo.c.namespace).in_(keys))
-    return or_(public, s.repo.c.owner_id.in_([actor.user_id, *(o.org_id for o in actor.orgs)]))
+    mine: ColumnElement[bool] = true()
+    if not actor.is_admin:
+        mine = s.repo.c.owner_id.in_([actor.user_id, *(org.org_id for org in actor.orgs)])
+    if actor.token_role != "fineGrained":
+        return true() if actor.is_admin else or_(public, mine)
+    scopes = [x for x in actor.scopes if set(x.permissions) & set(_NEEDS["see"])]
+    owners = [x.name.lower() for x in scopes if x.type in ("user", "org")]
+    covered = [
+        s.repo.c.owner_id.in_(select(s.account.c.id).where(s.account.c.key.in_(owners))),
+        *(
+            and_(s.repo.c.type == x.type, s.repo.c.key == x.name.lower())
+            for x in scopes
+            if x.type in REPO_TYPES
+        ),
+    ]
+    return or_(public, and_(mine, or_(*covered)))

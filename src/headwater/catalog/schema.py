@@ -11,6 +11,8 @@
     audit                       one row for every state change, in the same transaction
 
 Times are milliseconds since 1970. `key` columns are lower-cased names: what must be unique.
+Row ids are never used twice (`sqlite_autoincrement`; PostgreSQL's sequences never do): a signed
+address or a cache that outlives its repo must not come to mean another one.
 Changes go through `migrations/`; a test compares the two.
 """
 
@@ -63,11 +65,13 @@ account = Table(
     Column("kind", String(8), nullable=False),  # user | org
     Column("name", String(96), nullable=False),
     Column("key", String(96), nullable=False, unique=True),
+    Column("skeleton", String(96), nullable=False, unique=True),  # equal means: looks alike
     Column("fullname", String(200), nullable=False),
     Column("email", String(320)),
     Column("is_admin", Boolean, nullable=False, default=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("deleted_ms", BigInteger),  # a tombstone: the name is never given out again
+    sqlite_autoincrement=True,
 )  # fmt: skip
 
 member = Table(
@@ -89,6 +93,7 @@ token = Table(
     Column("expires_ms", BigInteger),
     Column("revoked_ms", BigInteger),
     UniqueConstraint("user_id", "name"),
+    sqlite_autoincrement=True,
 )  # fmt: skip
 
 repo = Table(
@@ -111,6 +116,7 @@ repo = Table(
     Column("library_name", String(96)),
     Column("card", Text, nullable=False, default="{}"),
     Column("config", Text, nullable=False, default="{}"),
+    Column("tags", Text, nullable=False, default="[]"),  # as in repo_tag, ready for a listing
     Column("downloads", BigInteger, nullable=False, default=0),  # last 30 days, by the raw rule
     Column("downloads_all", BigInteger, nullable=False, default=0),
     Column("likes", BigInteger, nullable=False, default=0),
@@ -119,6 +125,7 @@ repo = Table(
     Index("ix_repo_type_created", "type", "created_ms", "id"),
     Index("ix_repo_type_downloads", "type", "downloads", "id"),
     Index("ix_repo_type_likes", "type", "likes", "id"),
+    sqlite_autoincrement=True,
 )  # fmt: skip
 
 redirect = Table(
@@ -202,7 +209,8 @@ commit_key = Table(
     _owned("repo_id", "repo.id", primary_key=True),
     Column("key", String(64), primary_key=True),
     Column("commit", String(40), primary_key=True),
-    Column("parent", String(40)),
+    Column("parent", String(40), nullable=False),
+    Column("pr", Integer),  # the pull request that it opened
     Column("created_ms", BigInteger, nullable=False),
 )  # fmt: skip
 
@@ -243,4 +251,5 @@ audit = Table(
     Column("action", String(64), nullable=False),
     Column("subject", String(300), nullable=False),
     Column("detail", Text, nullable=False, default="{}"),
+    sqlite_autoincrement=True,
 )  # fmt: skip

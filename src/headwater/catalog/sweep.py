@@ -16,7 +16,6 @@ from headwater.catalog import schema as s
 from headwater.catalog.clock import now_ms
 from headwater.catalog.db import Db
 from headwater.catalog.git import GitObjects
-
 from headwater.names import Digest, GitOid, XetHash
 
 

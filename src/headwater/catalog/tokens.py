@@ -17,11 +17,12 @@ import zlib
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from headwater.catalog import audit
 from headwater.catalog import schema as s
 from headwater.catalog.actors import (
+    ANONYMOUS,
     PERMISSIONS,
     TOKEN_ROLES,
     Actor,
@@ -36,6 +37,7 @@ from headwater.names import shown
 
 _ALPHABET = string.ascii_letters + string.digits
 _RANDOM_CHARS = 30
+NAME_CHARS_MAX = 100  # the column's width
 _SHAPE = re.compile(r"hf_[A-Za-z0-9]{36}\Z")
 # The client compares this text: with any other it reports a missing repo, not a bad token.
 BAD_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105
@@ -88,11 +90,15 @@ class Tokens:
         by: str = "operator",
     ) -> str:
         """A new token of `user`, returned this once. Conflict when the name is in use."""
+        if not 0 < len(name) <= NAME_CHARS_MAX or not name.isprintable():
+            raise BadRequest(f"a token name has 1 to {NAME_CHARS_MAX} printable characters")
         if role not in TOKEN_ROLES:
             raise BadRequest(f"token role {shown(role)} is not one of {', '.join(TOKEN_ROLES)}")
         if (role == "fineGrained") != bool(scopes):
             raise BadRequest("scopes belong to fineGrained tokens, and those need at least one")
         for scope in scopes:
+            if ("/" in scope.name) == (scope.type in ("user", "org")):
+                raise BadRequest(f"a scope on a {scope.type} cannot name {shown(scope.name)}")
             if unknown := set(scope.permissions) - PERMISSIONS:
                 raise BadRequest(
                     f"unknown permission {shown(sorted(unknown)[0])}; "
@@ -101,11 +107,13 @@ class Tokens:
         text = make_token()
         with self.db.write() as conn:
             user_id = _user_id(conn, user)
-            taken = conn.execute(
-                select(s.token.c.id).where(s.token.c.user_id == user_id, s.token.c.name == name)
-            ).first()
-            if taken:
-                raise Conflict(f"{user} has a token named {shown(name)}; revoke it or choose another")
+            same = (s.token.c.user_id == user_id) & (s.token.c.name == name)
+            # A revoked token gives its name free; the audit trail remembers it.
+            conn.execute(delete(s.token).where(same, s.token.c.revoked_ms.is_not(None)))
+            if conn.execute(select(s.token.c.id).where(same)).first():
+                raise Conflict(
+                    f"{user} has a token named {shown(name)}; revoke it or choose another"
+                )
             conn.execute(
                 insert(s.token).values(
                     user_id=user_id,
@@ -127,7 +135,7 @@ class Tokens:
                 Token(
                     row.name,
                     row.role,
-                    msgspec.json.decode(row.scopes, type=tuple[Scope, ...]),
+                    _scopes(row.scopes),
                     row.created_ms,
                     row.expires_ms,
                     row.revoked_ms,
@@ -140,8 +148,11 @@ class Tokens:
         with self.db.write() as conn:
             done = conn.execute(
                 update(s.token)
-                .where(s.token.c.user_id == _user_id(conn, user), s.token.c.name == name)
-                .values(revoked_ms=now_ms())
+                .where(
+                    s.token.c.user_id == _user_id(conn, user),
+                    s.token.c.name == name,
+                )
+                .values(revoked_ms=func.coalesce(s.token.c.revoked_ms, now_ms()))
             )
             if done.rowcount == 0:
                 raise NotFound(f"{user} has no token named {shown(name)}")
@@ -152,13 +163,13 @@ class Tokens:
         if not looks_real(text):
             raise Unauthorized(BAD_TOKEN)
         query = select(
-            s.token.c.name.label("token_name"),
+            s.token.c.user_id,
+            s.token.c.name,
             s.token.c.role,
             s.token.c.scopes,
-            s.token.c.created_ms.label("token_created_ms"),
+            s.token.c.created_ms,
             s.token.c.expires_ms,
             s.token.c.revoked_ms,
-            s.token.c.user_id,
         ).where(s.token.c.digest == _digest(text))
         with self.db.read() as conn:
             row = conn.execute(query).one_or_none()
@@ -168,13 +179,21 @@ class Tokens:
                 or (row.expires_ms is not None and row.expires_ms <= now_ms())
             ):
                 raise Unauthorized(BAD_TOKEN)
-            scopes = () if row.scopes == "[]" else msgspec.json.decode(row.scopes, type=tuple[Scope, ...])
-            return _actor(conn, row.user_id, row.token_name, row.role, row.token_created_ms, scopes)
+            scopes = () if row.scopes == "[]" else _scopes(row.scopes)
+            return _actor(conn, row.user_id, row.name, row.role, row.created_ms, scopes)
 
     def actor_of(self, user_id: int, role: TokenRole) -> Actor:
         """The user behind a signed address that the hub itself made, with the rights of today."""
         with self.db.read() as conn:
             return _actor(conn, user_id, "signed", role, 0, ())
+
+    def actor_or_anonymous(self, user_id: int | None) -> Actor:
+        """As `actor_of`, for an address that was made for reading."""
+        return ANONYMOUS if user_id is None else self.actor_of(user_id, "read")
+
+
+def _scopes(text: str) -> tuple[Scope, ...]:
+    return msgspec.json.decode(text, type=tuple[Scope, ...])
 
 
 def _user_id(conn: Connection, user: str) -> int:
@@ -190,6 +209,30 @@ def _user_id(conn: Connection, user: str) -> int:
     return int(found)
 
 
+_ORG = s.account.alias("org")
+# The user with each of their organisations: one row more for each, one in any case.
+_STANDING = (
+    select(
+        s.account.c.id,
+        s.account.c.hub_id,
+        s.account.c.name,
+        s.account.c.fullname,
+        s.account.c.email,
+        s.account.c.is_admin,
+        _ORG.c.id,
+        _ORG.c.hub_id,
+        _ORG.c.name,
+        _ORG.c.fullname,
+        s.member.c.role,
+    )
+    .outerjoin_from(s.account, s.member, s.member.c.user_id == s.account.c.id)
+    .outerjoin(_ORG, _ORG.c.id == s.member.c.org_id)
+    .where(s.account.c.id == bindparam("user_id"), s.account.c.deleted_ms.is_(None))
+    .order_by(_ORG.c.key)
+)
+_USER_COLUMNS = 6
+
+
 def _actor(
     conn: Connection,
     user_id: int,
@@ -198,27 +241,8 @@ def _actor(
     token_created_ms: int,
     scopes: tuple[Scope, ...],
 ) -> Actor:
-    user = conn.execute(
-        select(s.account).where(s.account.c.id == user_id, s.account.c.deleted_ms.is_(None))
-    ).one_or_none()
-    if user is None:
+    rows = conn.execute(_STANDING, {"user_id": user_id}).all()
+    if not rows:
         raise Unauthorized(BAD_TOKEN)
-    orgs = conn.execute(
-        select(s.account.c.id, s.account.c.hub_id, s.account.c.name, s.account.c.fullname, s.member.c.role)
-        .join(s.member, s.member.c.org_id == s.account.c.id)
-        .where(s.member.c.user_id == user_id)
-        .order_by(s.account.c.key)
-    )
-    return Actor(
-        user_id=user.id,
-        hub_id=user.hub_id,
-        name=user.name,
-        fullname=user.fullname,
-        email=user.email,
-        is_admin=user.is_admin,
-        token_name=token_name,
-        token_role=role,
-        token_created_ms=token_created_ms,
-        scopes=scopes,
-        orgs=tuple(Membership(*row) for row in orgs),
-    )
+    orgs = [Membership(*row[_USER_COLUMNS:]) for row in rows if row[_USER_COLUMNS] is not None]
+    return Actor(*rows[0][:_USER_COLUMNS], token_name, role, token_created_ms, scopes, tuple(orgs))

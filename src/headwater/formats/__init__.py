@@ -1,0 +1,1 @@
+"""Formats: bytes <-> structure, pure and bounded. No files, no network, no clock."""

@@ -17,6 +17,7 @@ def upgrade() -> None:
     sa.Column('kind', sa.String(length=8), nullable=False),
     sa.Column('name', sa.String(length=96), nullable=False),
     sa.Column('key', sa.String(length=96), nullable=False),
+    sa.Column('skeleton', sa.String(length=96), nullable=False),
     sa.Column('fullname', sa.String(length=200), nullable=False),
     sa.Column('email', sa.String(length=320), nullable=True),
     sa.Column('is_admin', sa.Boolean(), nullable=False),
@@ -24,7 +25,9 @@ def upgrade() -> None:
     sa.Column('deleted_ms', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_account')),
     sa.UniqueConstraint('hub_id', name=op.f('uq_account_hub_id')),
-    sa.UniqueConstraint('key', name=op.f('uq_account_key'))
+    sa.UniqueConstraint('key', name=op.f('uq_account_key')),
+    sa.UniqueConstraint('skeleton', name=op.f('uq_account_skeleton')),
+    sqlite_autoincrement=True
     )
     op.create_table('audit',
     sa.Column('id', sa.Integer(), autoincrement=True, nullable=False),
@@ -33,7 +36,8 @@ def upgrade() -> None:
     sa.Column('action', sa.String(length=64), nullable=False),
     sa.Column('subject', sa.String(length=300), nullable=False),
     sa.Column('detail', sa.Text(), nullable=False),
-    sa.PrimaryKeyConstraint('id', name=op.f('pk_audit'))
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_audit')),
+    sqlite_autoincrement=True
     )
     op.create_table('blob',
     sa.Column('oid', sa.String(length=64), nullable=False),
@@ -94,6 +98,7 @@ def upgrade() -> None:
     sa.Column('library_name', sa.String(length=96), nullable=True),
     sa.Column('card', sa.Text(), nullable=False),
     sa.Column('config', sa.Text(), nullable=False),
+    sa.Column('tags', sa.Text(), nullable=False),
     sa.Column('downloads', sa.BigInteger(), nullable=False),
     sa.Column('downloads_all', sa.BigInteger(), nullable=False),
     sa.Column('likes', sa.BigInteger(), nullable=False),
@@ -101,7 +106,8 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['owner_id'], ['account.id'], name=op.f('fk_repo_owner_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_repo')),
     sa.UniqueConstraint('hub_id', name=op.f('uq_repo_hub_id')),
-    sa.UniqueConstraint('type', 'key', name=op.f('uq_repo_type_key'))
+    sa.UniqueConstraint('type', 'key', name=op.f('uq_repo_type_key')),
+    sqlite_autoincrement=True
     )
     with op.batch_alter_table('repo', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_repo_owner_id'), ['owner_id'], unique=False)
@@ -123,7 +129,8 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['user_id'], ['account.id'], name=op.f('fk_token_user_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_token')),
     sa.UniqueConstraint('digest', name=op.f('uq_token_digest')),
-    sa.UniqueConstraint('user_id', 'name', name=op.f('uq_token_user_id_name'))
+    sa.UniqueConstraint('user_id', 'name', name=op.f('uq_token_user_id_name')),
+    sqlite_autoincrement=True
     )
     with op.batch_alter_table('token', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_token_user_id'), ['user_id'], unique=False)

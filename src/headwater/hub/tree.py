@@ -1,0 +1,227 @@
+"""What a revision holds: info, tree, paths-info, history, and the listing of repos."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from headwater.catalog.actors import Actor
+from headwater.catalog.clock import iso
+from headwater.catalog.listing import LIMIT_DEFAULT, Query
+from headwater.catalog.models import CommitInfo, Entry, Repo, Revision
+from headwater.errors import BadRequest
+from headwater.hub.bodies import form_or_json
+from headwater.hub.context import Hub
+from headwater.hub.info import Describe, info_fields, list_fields
+from headwater.hub.pages import decode_cursor, encode_cursor, flag, limit_of
+from headwater.hub.replies import json_reply, next_link
+from headwater.hub.routing import Route
+from headwater.hub.templates import Params
+from headwater.hub.threads import run
+from headwater.hub.weights import Weights
+from headwater.hub.where import repo_of, type_of
+from headwater.names import RepoPath
+
+TREE_PAGE = 1000
+TREE_PAGE_EXPANDED = 100  # each entry then costs a walk through the history
+COMMITS_PAGE = 50
+PATHS_MAX = 1000
+PATHS_BODY_BYTES_MAX = 4 * 2**20
+
+
+class TreeRoutes:
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.describe = Describe(hub.catalog, Weights(hub.store))
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/api/{T}", self.listing, "anyone"),
+            Route("GET", "/api/{T}/{id}", self.info, "see"),
+            Route("GET", "/api/{T}/{id}/revision/{rev}", self.info, "see"),
+            Route("GET", "/api/{T}/{id}/tree/{rev}", self.tree, "see"),
+            Route("GET", "/api/{T}/{id}/tree/{rev}/{path*}", self.tree, "see"),
+            Route("POST", "/api/{T}/{id}/paths-info/{rev}", self.paths_info, "see"),
+            Route("GET", "/api/{T}/{id}/commits/{rev}", self.commits, "see"),
+        ]
+
+    # Listing and info
+
+    def listing(self, request: Request, params: Params) -> Response:
+        actor = self.hub.actor(request)
+        ask = request.query_params
+        type = type_of(params)
+        fields = list_fields(
+            type,
+            ask.getlist("expand"),
+            full=flag(request, "full"),
+            card=flag(request, "cardData"),
+            config=flag(request, "config"),
+        )
+        sort = ask.get("sort") or "createdAt"
+        limit = limit_of(request, LIMIT_DEFAULT)
+        gated = ask.get("gated")
+        query = Query(
+            type,
+            search=tuple(text for text in ask.getlist("search") if text),
+            author=ask.get("author") or None,
+            filters=tuple(
+                tag
+                for text in (*ask.getlist("filter"), *ask.getlist("tags"))
+                for tag in text.split(",")
+                if tag
+            ),
+            pipeline_tag=ask.get("pipeline_tag") or None,
+            gated=None if gated is None else gated == "true",
+            sort=sort,
+            limit=limit,
+            cursor=_listing_cursor(ask.get("cursor"), sort),
+        )
+        page = self.hub.catalog.listing.page(actor, query)
+        rows = [self.describe(listed, fields) for listed in page.rows]
+        headers: dict[str, str] = {}
+        if page.cursor is not None:
+            headers["Link"] = next_link(request, encode_cursor([sort, *page.cursor]))
+        return json_reply(rows, headers=headers)
+
+    def info(self, request: Request, params: Params) -> Response:
+        repo = repo_of(self.hub, self.hub.actor(request), params)
+        fields = info_fields(repo.type, request.query_params.getlist("expand"))
+        revision = None
+        if "rev" in params:
+            revision = self.hub.catalog.refs.resolve(repo, params["rev"])
+        listed = self.hub.catalog.listing.one(repo)
+        body = self.describe(listed, fields, revision=revision, blobs=flag(request, "blobs"))
+        headers = {"X-Repo-Commit": body["sha"]} if body.get("sha") else {}
+        return json_reply(body, headers=headers)
+
+    # Files
+
+    def tree(self, request: Request, params: Params) -> Response:
+        actor = self.hub.actor(request)
+        repo = repo_of(self.hub, actor, params)
+        revision = self.hub.catalog.refs.resolve(repo, params["rev"])
+        folder = RepoPath(params["path"]) if params.get("path") else None
+        expand = flag(request, "expand")
+        limit = min(limit_of(request, TREE_PAGE), TREE_PAGE_EXPANDED if expand else TREE_PAGE)
+        after = None
+        if cursor := request.query_params.get("cursor"):
+            after = decode_cursor(cursor, list[str])[0]
+        entries = self.hub.catalog.files.list(
+            repo,
+            revision.tree,
+            folder,
+            recursive=flag(request, "recursive"),
+            after=after,
+            limit=limit + 1,
+        )
+        headers: dict[str, str] = {"X-Repo-Commit": revision.commit}
+        if len(entries) > limit:
+            entries = entries[:limit]
+            headers["Link"] = next_link(request, encode_cursor([entries[-1].path]))
+        return json_reply(self._items(actor, repo, revision, entries, expand), headers=headers)
+
+    async def paths_info(self, request: Request, params: Params) -> Response:
+        body = await form_or_json(request, PATHS_BODY_BYTES_MAX)
+        paths = body.get("paths") or []
+        paths = [paths] if isinstance(paths, str) else paths
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+            raise BadRequest('"paths" must be a list of paths')
+        asked = body.get("expand", False)
+        asked = asked[0] if isinstance(asked, list) and asked else asked
+        expand = str(asked).lower() in ("true", "1")
+        if len(paths) > PATHS_MAX:
+            raise BadRequest(f"at most {PATHS_MAX} paths at once; this asks for {len(paths)}")
+        return await run(self._paths_info, request, params, paths, expand)
+
+    def _paths_info(
+        self, request: Request, params: Params, paths: list[str], expand: bool
+    ) -> Response:
+        actor = self.hub.actor(request)
+        repo = repo_of(self.hub, actor, params)
+        revision = self.hub.catalog.refs.resolve(repo, params["rev"])
+        entries = self.hub.catalog.files.paths(repo, revision.tree, paths)
+        return json_reply(
+            self._items(actor, repo, revision, entries, expand),
+            headers={"X-Repo-Commit": revision.commit},
+        )
+
+    def _items(
+        self, actor: Actor, repo: Repo, revision: Revision, entries: list[Entry], expand: bool
+    ) -> list[dict[str, Any]]:
+        last: dict[str, CommitInfo] = {}
+        if expand:
+            last = self.hub.catalog.history.last_touched(
+                repo, revision.commit, [entry.path for entry in entries]
+            )
+        masked = not self.hub.catalog.may_read_bytes(actor, repo)
+        offer_xet = self.hub.settings.xet and not masked
+        return [_item(entry, last.get(entry.path), masked, offer_xet) for entry in entries]
+
+    # History
+
+    def commits(self, request: Request, params: Params) -> Response:
+        repo = repo_of(self.hub, self.hub.actor(request), params)
+        start = self.hub.catalog.refs.resolve(repo, params["rev"]).commit
+        limit = min(limit_of(request, COMMITS_PAGE), COMMITS_PAGE)
+        skip = False
+        if cursor := request.query_params.get("cursor"):
+            at = decode_cursor(cursor, list[str])[0]
+            start, skip = self.hub.catalog.refs.resolve(repo, at).commit, True
+        found = self.hub.catalog.history.list(repo, start, limit + 1, skip=skip)
+        headers: dict[str, str] = {}
+        if len(found) > limit:
+            found = found[:limit]
+            headers["Link"] = next_link(request, encode_cursor([found[-1].oid]))
+        asked = request.query_params
+        formatted = "formatted" in asked.getlist("expand") + asked.getlist("expand[]")
+        return json_reply([_commit(info, formatted) for info in found], headers=headers)
+
+
+def _item(entry: Entry, last: CommitInfo | None, masked: bool, offer_xet: bool) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "type": entry.kind,
+        "oid": entry.oid,
+        "size": entry.size_bytes,
+        "path": entry.path,
+    }
+    if entry.lfs:
+        body["lfs"] = {
+            "oid": "*" * 64 if masked else entry.lfs.oid,
+            "size": entry.lfs.size_bytes,
+            "pointerSize": entry.lfs.pointer_bytes,
+        }
+        if entry.lfs.xet_hash and offer_xet:
+            body["xetHash"] = entry.lfs.xet_hash
+    if last is not None:
+        body["lastCommit"] = {"id": last.oid, "title": last.title, "date": iso(last.at_ms)}
+    return body
+
+
+def _commit(info: CommitInfo, formatted: bool) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "id": info.oid,
+        "title": info.title,
+        "message": info.body,
+        "authors": [{"user": info.author}],
+        "date": iso(info.at_ms),
+    }
+    if formatted:
+        body["formatted"] = {"title": info.title, "message": info.body}
+    return body
+
+
+def _tags(values: list[str]) -> list[str]:
+    """Tags from repeated or comma-separated values: clients send both."""
+    return [tag for value in values for tag in value.split(",") if tag]
+
+
+def _listing_cursor(text: str | None, sort: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    found = decode_cursor(text, tuple[str, int, int])
+    if found[0] != sort:
+        raise BadRequest("this cursor belongs to another sort order; start from the first page")
+    return found[1], found[2]

@@ -1,0 +1,65 @@
+"""Where Xet begins: `GET /api/{type}/{id}/xet-{read|write}-token/{revision}`.
+
+The answer says where the CAS is and gives a token for it, twice: headers for Python clients, JSON
+for Rust. The revision must exist; `None` stands for one that the client does not know yet. To
+upload for a pull request (`?create_pr=1`, or a revision under `refs/pr/`) the right to propose is
+enough; what is uploaded is linked only by a commit, which asks for its own right.
+"""
+
+from __future__ import annotations
+
+import time
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from headwater.catalog.actors import Actor
+from headwater.catalog.models import Repo
+from headwater.hub.context import Hub
+from headwater.hub.replies import base_url, json_reply
+from headwater.hub.routing import Params, Route
+from headwater.hub.xet_access import Access, TokenVerb, XetAccess
+
+NO_REVISION = "None"  # what Python prints for a revision that was not given
+_YES = ("1", "true")
+
+
+class TokenRoutes:
+    def __init__(self, hub: Hub, access: XetAccess) -> None:
+        self.hub = hub
+        self.access = access
+
+    def routes(self) -> list[Route]:
+        at = "/api/{T}/{id}"
+        return [
+            Route("GET", at + "/xet-read-token/{rev}", self.read, "bytes"),
+            Route("GET", at + "/xet-write-token/{rev}", self.write, "write or propose"),
+        ]
+
+    def read(self, request: Request, params: Params) -> Response:
+        return self._token(request, params, "bytes")
+
+    def write(self, request: Request, params: Params) -> Response:
+        proposes = request.query_params.get("create_pr", "").lower() in _YES
+        proposes = proposes or params["rev"].startswith("refs/pr/")
+        return self._token(request, params, "propose" if proposes else "write")
+
+    def _token(self, request: Request, params: Params, verb: TokenVerb) -> Response:
+        actor = self.hub.actor(request)
+        repo = self.hub.catalog.repos.find(actor, params["T"], params["id"], verb)
+        if params["rev"] != NO_REVISION:
+            self.hub.catalog.refs.resolve(repo, params["rev"])
+        return self._reply(request, actor, repo, verb)
+
+    def _reply(self, request: Request, actor: Actor, repo: Repo, verb: TokenVerb) -> Response:
+        url = f"{base_url(request)}/cas/g{self.hub.store.generation}"
+        token = self.access.token(Access(actor, repo, verb))
+        expires_s = int(time.time()) + self.access.ttl_s
+        body = {"casUrl": url, "exp": expires_s, "accessToken": token}
+        headers = {
+            "X-Xet-Cas-Url": url,
+            "X-Xet-Access-Token": token,
+            "X-Xet-Token-Expiration": str(expires_s),
+            "Cache-Control": "no-store",
+        }
+        return json_reply(body, headers=headers)

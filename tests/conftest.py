@@ -1,0 +1,31 @@
+"""What all tests share: one live hub for each test worker, started when the first test asks."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Tests are imported by path, not as a package; helpers beside them are found through these.
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE / "clients")]
+
+from live import LiveHub  # noqa: E402  (it lies in the folder that was just added)
+
+
+@pytest.fixture(scope="session")
+def live_hub(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[LiveHub]:
+    """A running hub, shared by the tests of this worker: each test takes users of its own."""
+    folder = tmp_path_factory.mktemp("live-hub")
+    hub = LiveHub(folder)
+    hub.start()
+    try:
+        yield hub
+        hub.stop()
+    finally:
+        hub.kill()
+        if not request.session.testsfailed:
+            shutil.rmtree(folder, ignore_errors=True)  # gigabytes; kept only to explain a failure
