@@ -36,14 +36,17 @@ _HEX40 = re.compile(r"[0-9a-f]{40}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}\Z")
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
 # Characters that HFS+ and some readers drop: `.g<ZWNJ>it` must not pass as a harmless name.
-_IGNORABLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f"
-                        "\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8]")  # fmt: skip
+_IGNORABLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8]"
+)
 _RESERVED_SEGMENTS = frozenset({".git", ".gitmodules", ".hub", "git~1"})
 # Words that are routes: a namespace of that name could never be reached.
 RESERVED_NAMES = frozenset(
     "api datasets spaces models kernels buckets cas raw resolve settings login logout join new "
-    "docs metrics health healthz static assets lfs avatars oauth v1 v2 organizations orgs users user "
-    "tasks papers collections posts search none null undefined me robots.txt favicon.ico".split()
+    "docs metrics health healthz static assets lfs avatars oauth v1 v2 organizations orgs users "
+    "user tasks papers collections posts search none null undefined me robots.txt "
+    "favicon.ico".split()
 )
 
 
@@ -71,7 +74,7 @@ class XetHash(str):
     @classmethod
     def of_raw(cls, raw: bytes) -> Self:
         """From 32 raw bytes, as they lie in binary formats."""
-        return str.__new__(cls, "%016x%016x%016x%016x" % struct.unpack("<4Q", raw))
+        return str.__new__(cls, "".join(f"{word:016x}" for word in struct.unpack("<4Q", raw)))
 
     @property
     def raw(self) -> bytes:

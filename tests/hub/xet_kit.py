@@ -153,12 +153,16 @@ class Cas:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         return {"token_refresh_url": refresh, "token_refresh_headers": headers}
 
-    def upload(self, token: str, full: str, *files: bytes, sha256: Any = None, **config: Any) -> Any:
+    def upload(
+        self, token: str, full: str, *files: bytes, sha256: Any = None, **config: Any
+    ) -> Any:
         """The report of `hf_xet` after sending these files in one session."""
         session = self._session(**config)
         commit = session.new_upload_commit(**self._door(token, full, "write"))
         handles = [
-            commit.start_upload_bytes(data, sha256=hf_xet.COMPUTE_SHA256 if sha256 is None else sha256)
+            commit.start_upload_bytes(
+                data, sha256=hf_xet.COMPUTE_SHA256 if sha256 is None else sha256
+            )
             for data in files
         ]
         report = commit.wait_to_finish()

@@ -21,7 +21,7 @@ from headwater.catalog.db import Db
 from headwater.errors import BadRequest, Conflict, InvalidName, NotFound
 from headwater.names import check_name, shown
 
-# Digits that pass for letters in most fonts: `qwen` and `qw3n` differ, `openai` and `0penai` do not.
+# Digits that pass for letters in most fonts: `qwen` and `qw3n` differ, `qwen0` and `qweno` do not.
 _LOOKALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "_": "-", ".": "-"})
 # What the audit trail calls the command line and those who did not sign in: nobody else's names.
 AUDIT_NAMES = frozenset({"operator", "anonymous"})

@@ -74,4 +74,4 @@ class Actor:
 
 ANONYMOUS = Actor()
 # The command line acts with the rights of whoever can read the data folder: the operator.
-OPERATOR = Actor(user_id=0, name="operator", is_admin=True, token_role="write")  # noqa: S106
+OPERATOR = Actor(user_id=0, name="operator", is_admin=True, token_role="write")

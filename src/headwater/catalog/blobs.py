@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, or_, select
+from sqlalchemy import Connection, Table, delete, select
 
 from headwater.catalog import rights
 from headwater.catalog import schema as s
-from headwater.catalog.actors import Actor
+from headwater.catalog.actors import OPERATOR, Actor
 from headwater.catalog.clock import now_ms
-from headwater.catalog.db import Db
+from headwater.catalog.db import IN_MAX, Db
 from headwater.catalog.models import Repo
 from headwater.names import Digest, XetHash
 
@@ -53,15 +53,14 @@ class Blobs:
                 self.db.upsert(s.blob, ["oid"], update),
                 {"oid": oid, "xet_hash": xet_hash, **values},
             )
-            expires = {"expires_ms": at + self.upload_ttl_ms}
-            conn.execute(
-                self.db.upsert(s.upload, ["user_id", "oid"], expires),
-                {"user_id": actor.user_id, "oid": oid, **expires},
-            )
+            if actor != OPERATOR:  # who has no account, and may link whatever is there
+                expires = {"expires_ms": at + self.upload_ttl_ms}
+                conn.execute(
+                    self.db.upsert(s.upload, ["user_id", "oid"], expires),
+                    {"user_id": actor.user_id, "oid": oid, **expires},
+                )
             _insert_new(self.db, conn, s.xorb_blob, [{"xorb": x, "oid": oid} for x in set(xorbs)])
-            _insert_new(
-                self.db, conn, s.dedup, [{"chunk": c, "xorb": x} for c, x in set(eligible)]
-            )
+            _insert_new(self.db, conn, s.dedup, [{"chunk": c, "xorb": x} for c, x in set(eligible)])
 
     def held(self, actor: Actor, oids: Sequence[Digest]) -> dict[str, int]:
         """Of `oids`, those the actor may link, each with its size in bytes."""
@@ -114,9 +113,7 @@ class Blobs:
     def forget_expired(self) -> int:
         """Drop possession notes that ran out; the number dropped."""
         with self.db.write() as conn:
-            return conn.execute(
-                delete(s.upload).where(s.upload.c.expires_ms < now_ms())
-            ).rowcount
+            return conn.execute(delete(s.upload).where(s.upload.c.expires_ms < now_ms())).rowcount
 
 
 def _insert_new(db: Db, conn: Connection, table: Table, rows: list[dict[str, object]]) -> None:
@@ -127,6 +124,8 @@ def _insert_new(db: Db, conn: Connection, table: Table, rows: list[dict[str, obj
 def _just_sent(conn: Connection, actor: Actor, oids: Sequence[str]) -> set[str]:
     if actor.user_id is None:
         return set()
+    if actor == OPERATOR:
+        return set(conn.execute(select(s.blob.c.oid).where(s.blob.c.oid.in_(oids))).scalars())
     query = select(s.upload.c.oid).where(
         s.upload.c.user_id == actor.user_id,
         s.upload.c.oid.in_(oids),
@@ -139,14 +138,13 @@ def held(conn: Connection, actor: Actor, oids: Sequence[Digest]) -> dict[str, in
     """As `Blobs.held`, inside a transaction. The same queries run whatever exists."""
     found: set[str] = set()
     sizes: dict[str, int] = {}
-    for at in range(0, len(oids), 500):
-        part = [str(oid) for oid in oids[at : at + 500]]
+    for at in range(0, len(oids), IN_MAX):
+        part = [str(oid) for oid in oids[at : at + IN_MAX]]
         found |= _just_sent(conn, actor, part)
         query = (
-            select(s.repo_blob.c.oid, s.repo)
-            .join(s.repo, s.repo.c.id == s.repo_blob.c.repo_id)
-            .where(s.repo_blob.c.oid.in_(part), or_(rights.visible(actor), *_scoped(actor)))
-            .limit(len(part) * HOLDERS_LOOKED_AT_MAX)
+            select(s.repo, s.repo_blob.c.oid)
+            .join(s.repo_blob, s.repo_blob.c.repo_id == s.repo.c.id)
+            .where(s.repo_blob.c.oid.in_(part), rights.visible(actor))
         )
         for row in conn.execute(query):
             if row.oid not in found and rights.allowed(actor, Repo.of(row), "bytes"):
@@ -154,15 +152,6 @@ def held(conn: Connection, actor: Actor, oids: Sequence[Digest]) -> dict[str, in
         known = select(s.blob.c.oid, s.blob.c.size_bytes).where(s.blob.c.oid.in_(part))
         sizes.update({row.oid: row.size_bytes for row in conn.execute(known)})
     return {oid: sizes[oid] for oid in found if oid in sizes}
-
-
-def _scoped(actor: Actor) -> list[ColumnElement[bool]]:
-    """Repos that a fine-grained token names one by one."""
-    return [
-        (s.repo.c.type == scope.type) & (s.repo.c.key == scope.name.lower())
-        for scope in actor.scopes
-        if scope.type in ("model", "dataset", "space")
-    ]
 
 
 def link(db: Db, conn: Connection, repo_id: int, blobs: Iterable[tuple[Digest, int]]) -> None:
@@ -174,5 +163,3 @@ def link(db: Db, conn: Connection, repo_id: int, blobs: Iterable[tuple[Digest, i
     ]
     if rows:
         conn.execute(db.insert_new(s.repo_blob), rows)
-
-

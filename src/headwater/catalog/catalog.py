@@ -15,7 +15,6 @@ from __future__ import annotations
 from headwater.catalog import migrate, rights
 from headwater.catalog.accounts import Accounts
 from headwater.catalog.actors import Actor
-from headwater.catalog.actors import Actor
 from headwater.catalog.blobs import Blobs
 from headwater.catalog.commits import Commits
 from headwater.catalog.counting import Counting
@@ -25,7 +24,6 @@ from headwater.catalog.files import Files
 from headwater.catalog.git import GitObjects
 from headwater.catalog.history import History
 from headwater.catalog.listing import Listing
-from headwater.catalog.models import Repo
 from headwater.catalog.models import Repo
 from headwater.catalog.refs import Refs
 from headwater.catalog.repos import Repos
@@ -56,10 +54,6 @@ class Catalog:
         db = Db(url)
         migrate.upgrade(db)
         return cls(db, upload_ttl_s=upload_ttl_s, secret=secret)
-
-    def may_read_bytes(self, actor: Actor, repo: Repo) -> bool:
-        """The one question that every door asks before bytes leave."""
-        return rights.allowed(actor, repo, "bytes")
 
     def may_read_bytes(self, actor: Actor, repo: Repo) -> bool:
         """Whether file contents, and hashes that stand for them, may go to `actor`."""

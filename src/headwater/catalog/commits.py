@@ -13,10 +13,10 @@ key beside the commit it made (safety rule F3; the client itself cannot tell).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select
 
 from headwater.catalog import audit, blobs, cards, refs, rights
 from headwater.catalog import schema as s
@@ -107,8 +107,9 @@ class Commits:
     ) -> Committed | None:
         """The commit that this very plan made before, if this is its retry.
 
-        Without a parent it is one only while its commit is still the head: the same files sent
-        again after others came between are a new wish (v1, v2, v1 are three commits).
+        Without a parent nothing tells a retry from a new wish (v1, v2, v1 are three commits), and
+        nothing has to: sent again, the same files change nothing and make no commit, and a file
+        that is gone already is not found.
         """
         query = (
             select(s.commit_key.c.commit, s.commit_key.c.parent, s.commit_key.c.pr)
@@ -122,7 +123,7 @@ class Commits:
         for row in conn.execute(query):
             if plan.create_pr:
                 return Committed(GitOid(row.commit), row.pr)
-            if row.commit == head or (
+            if (
                 plan.parent
                 and _names(plan.parent, row.parent)
                 and self._contains(conn, repo, head, row.commit, row.parent)

@@ -168,10 +168,8 @@ def _write(db: Db, conn: Connection, noted: _Noted) -> None:
     ]  # fmt: skip
     if not days:
         return
-    day = s.download_day.c
-    added = db.insert_new(s.download_day).excluded
-    sums = {name: day[name] + added[name] for name in ("raw", "marked", "dedup")}
-    conn.execute(db.upsert(s.download_day, ["repo_id", "day"], sums), days)
+    sums = ("raw", "marked", "dedup")
+    conn.execute(db.upsert_adding(s.download_day, ["repo_id", "day"], sums), days)
     downloads = (
         update(s.repo)
         .where(s.repo.c.id == bindparam("at"))

@@ -45,8 +45,8 @@ class Db:
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         if self.is_sqlite:
             self.engine = _sqlite_engine(url)
-            self._reader = self.engine
-            self._writer = self.engine.execution_options(headwater_write=True)
+            self._reader: Engine = self.engine
+            self._writer: Engine = self.engine.execution_options(headwater_write=True)
         else:
             self.engine = _server_engine(url)
             self._reader = self.engine.execution_options(
@@ -76,6 +76,13 @@ class Db:
         dialect: Any = sqlite if self.is_sqlite else postgresql
         statement: Insert = dialect.insert(table).on_conflict_do_nothing()
         return statement
+
+    def upsert_adding(self, table: Table, keys: list[str], sums: tuple[str, ...]) -> Any:
+        """INSERT … ON CONFLICT (keys) DO UPDATE: the new figures are added to those there."""
+        dialect: Any = sqlite if self.is_sqlite else postgresql
+        statement = dialect.insert(table)
+        added = {name: table.c[name] + statement.excluded[name] for name in sums}
+        return statement.on_conflict_do_update(index_elements=keys, set_=added)
 
     def upsert(self, table: Table, keys: list[str], update: dict[str, Any]) -> Any:
         """INSERT … ON CONFLICT (keys) DO UPDATE SET update; values come at execution."""

@@ -50,7 +50,6 @@ class TreeRow:
     def is_tree(self) -> bool:
         return self.mode == MODE_TREE
 
-
     @property
     def sort_key(self) -> bytes:
         return sort_key(self.name, is_tree=self.is_tree)

@@ -22,7 +22,9 @@ class History:
         self.git = git
         self.files = files
 
-    def list(self, repo: Repo, start: GitOid, limit: int, *, skip: bool = False) -> list[CommitInfo]:
+    def list(
+        self, repo: Repo, start: GitOid, limit: int, *, skip: bool = False
+    ) -> list[CommitInfo]:
         """Up to `limit` commits, newest first, along first parents; `skip` leaves out `start`."""
         found: list[CommitInfo] = []
         with self.db.read() as conn:

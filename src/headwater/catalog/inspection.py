@@ -16,10 +16,12 @@ from headwater.catalog.db import Db
 from headwater.catalog.git import GitObjects, verified
 from headwater.catalog.models import Repo
 from headwater.catalog.sweep import Sweep
-from headwater.errors import HeadwaterError
+from headwater.errors import HeadwaterError, NotFound
 from headwater.formats.lfs_pointer import parse_pointer
-from headwater.names import Digest
+from headwater.names import Digest, RepoId
 from headwater.store.store import Store
+
+ROWS_AT_ONCE = 200  # objects are up to 128 MiB, and nearly all a few KiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,43 +31,42 @@ class Problem:
 
 
 def inspect(db: Db, git: GitObjects, store: Store, *, data: bool) -> Iterator[Problem]:
-    """Problems found. `data` reads every git object again; without it, those that refs need."""
+    """Problems found. `data` reads every git object again; without it, commits, trees, pointers."""
+    git = GitObjects(db)  # with nothing remembered: the database is what is inspected
     with db.read() as conn:
         if db.is_sqlite:
-            for (line,) in conn.execute(text("PRAGMA integrity_check")):
+            for (line,) in conn.execute(text("PRAGMA integrity_check")).all():
                 if line != "ok":
                     yield Problem("catalog", f"{line}; restore catalog.sqlite from a backup")
         repos = [Repo.of(row) for row in conn.execute(select(s.repo).order_by(s.repo.c.id))]
     for repo in repos:
         with db.read() as conn:
-            yield from _repo(conn, git, repo, db)
-            if data:
-                yield from _objects(conn, repo)
+            found = dict.fromkeys(_repo(conn, db, git, repo, data))
+        yield from found
     yield from _blobs(db, store)
 
 
-def _repo(conn: Connection, git: GitObjects, repo: Repo, db: Db) -> Iterator[Problem]:
+def _repo(conn: Connection, db: Db, git: GitObjects, repo: Repo, data: bool) -> Iterator[Problem]:
     name = repo.prefix + repo.full
-    have = set(
-        conn.execute(select(s.git_object.c.oid).where(s.git_object.c.repo_id == repo.id)).scalars()
-    )
-    try:
-        for oid in Sweep(db, git).reachable(conn, repo.id):
-            if oid not in have:
-                yield Problem(name, f"git object {oid} is missing; restore it from a backup")
-    except HeadwaterError as error:
-        yield Problem(name, error.message)
-    held = set(
-        conn.execute(select(s.repo_blob.c.oid).where(s.repo_blob.c.repo_id == repo.id)).scalars()
-    )
-    pointers = select(s.git_object).where(
-        s.git_object.c.repo_id == repo.id, s.git_object.c.lfs_oid.is_not(None)
-    )
-    for row in conn.execute(pointers):
+    mine = s.git_object.c.repo_id == repo.id
+    have = set(conn.execute(select(s.git_object.c.oid).where(mine)).scalars())
+    gaps: list[HeadwaterError] = []
+    for oid in Sweep(db, git).reachable(conn, repo.id, set(), gaps.append):
+        if oid not in have:
+            yield Problem(name, f"git object {oid} is missing; restore it from a backup")
+    yield from (Problem(name, gap.message) for gap in gaps if not isinstance(gap, NotFound))
+    links = select(s.repo_blob.c.oid).where(s.repo_blob.c.repo_id == repo.id)
+    held = set(conn.execute(links).scalars())
+    query = select(s.git_object).where(mine)
+    if not data:
+        query = query.where(s.git_object.c.lfs_oid.is_not(None))
+    for row in conn.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}):
         try:
             body = verified(row.oid, row.kind, row.size_bytes, row.data)
         except HeadwaterError as error:
             yield Problem(name, error.message)
+            continue
+        if row.lfs_oid is None:
             continue
         if parse_pointer(body) != (row.lfs_oid, row.lfs_bytes):
             yield Problem(name, f"pointer {row.oid} and the catalog name different bytes")
@@ -73,25 +74,19 @@ def _repo(conn: Connection, git: GitObjects, repo: Repo, db: Db) -> Iterator[Pro
             yield Problem(name, f"blob {row.lfs_oid} is named but not linked to the repo")
 
 
-def _objects(conn: Connection, repo: Repo) -> Iterator[Problem]:
-    query = select(s.git_object).where(s.git_object.c.repo_id == repo.id)
-    for row in conn.execution_options(yield_per=200).execute(query):
-        try:
-            verified(row.oid, row.kind, row.size_bytes, row.data)
-        except HeadwaterError as error:
-            yield Problem(repo.prefix + repo.full, error.message)
-
-
 def _blobs(db: Db, store: Store) -> Iterator[Problem]:
     """Every blob that a repo holds is in the store, with the size the catalog says."""
+    query = select(
+        s.repo_blob.c.oid,
+        s.repo_blob.c.size_bytes,
+        s.repo.c.type,
+        s.repo.c.namespace,
+        s.repo.c.name,
+    ).join(s.repo, s.repo.c.id == s.repo_blob.c.repo_id)
     with db.read() as conn:
-        rows = conn.execute(
-            select(s.repo_blob.c.oid, s.repo_blob.c.size_bytes, s.repo).join(
-                s.repo, s.repo.c.id == s.repo_blob.c.repo_id
-            )
-        ).all()
+        rows = conn.execute(query.order_by(s.repo.c.id, s.repo_blob.c.oid)).all()
     for row in rows:
-        where = Repo.of(row).prefix + Repo.of(row).full
+        where = str(RepoId(row.type, row.namespace, row.name))
         try:
             found = store.find(Digest(row.oid))
         except HeadwaterError as error:

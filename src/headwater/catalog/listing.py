@@ -77,7 +77,7 @@ class Listing:
         self.db = db
 
     def page(self, actor: Actor, query: Query) -> Page:
-        """The repos that `actor` may see and `query` asks for; BadRequest when it makes no sense."""
+        """The repos that `actor` may see `query` asks for; BadRequest when it makes no sense."""
         statement, limit = statement_of(actor, query), _limit(query)
         with self.db.read() as conn:
             rows = conn.execute(statement).all()

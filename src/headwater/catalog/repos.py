@@ -191,7 +191,7 @@ def _reread(conn: Connection, repo_id: int) -> Repo:
     return Repo.of(conn.execute(select(s.repo).where(s.repo.c.id == repo_id)).one())
 
 
-def _namespace(conn: Connection, actor: Actor, rid: RepoId) -> Row[Any]:
+def _namespace(conn: Connection, actor: Actor, rid: RepoId) -> Row[Any, Any]:
     """The account that `rid` would belong to, when the actor may create repos there."""
     owner = conn.execute(
         select(s.account.c.id, s.account.c.name).where(

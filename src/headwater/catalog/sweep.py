@@ -1,22 +1,25 @@
 """What gc needs to know from the catalog, and what it may drop there.
 
-    live_blobs()        every blob a repo holds or an upload still waits with
-    drop(...)           forget blobs that nothing names, re-checked under the write lock
-    sweep_objects(...)  git objects that no ref reaches, older than the grace time
+    dead_blobs(…), forget_blob(…)   blobs that no repo holds and no upload waits with
+    forget_xorb(…)                  xorbs that no blob is made of
+    sweep_objects(…)                git objects of a repo that no ref reaches
+
+Everything is looked at again under the write lock before it goes, so that an upload or a commit
+of the same moment wins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from dulwich.objects import Tag
 from sqlalchemy import ColumnElement, Connection, delete, exists, select
 
 from headwater.catalog import schema as s
 from headwater.catalog.clock import now_ms
-from headwater.catalog.db import Db
+from headwater.catalog.db import IN_MAX, Db
 from headwater.catalog.git import GitObjects
-from headwater.names import Digest, GitOid, XetHash
+from headwater.errors import HeadwaterError
+from headwater.names import Digest, XetHash
 
 
 class Sweep:
@@ -27,29 +30,38 @@ class Sweep:
     def dead_blobs(self, older_than_ms: int) -> list[Digest]:
         """Known blobs that no repo holds and no upload waits with."""
         with self.db.read() as conn:
-            query = select(s.blob.c.oid).where(_dead(older_than_ms))
+            query = select(s.blob.c.oid).where(_dead(older_than_ms)).order_by(s.blob.c.oid)
             return [Digest(oid) for oid in conn.execute(query).scalars()]
 
-    def forget_blob(self, oid: Digest, older_than_ms: int) -> bool:
-        """Drop the blob's row if it is still dead: under the lock, so that an upload or commit
-        of this moment wins. True when the caller may now delete its bytes."""
+    def forget_blob(self, oid: Digest, older_than_ms: int, remove: Callable[[], bool]) -> bool:
+        """Drop the blob's row if it is still dead, and its bytes by `remove`, under the lock: an
+        upload or commit of this moment comes before, and wins, or after, and finds nothing."""
         with self.db.write() as conn:
             done = conn.execute(delete(s.blob).where(s.blob.c.oid == oid, _dead(older_than_ms)))
-            if done.rowcount:
-                conn.execute(delete(s.xorb_blob).where(s.xorb_blob.c.oid == oid))
-            return bool(done.rowcount)
+            if not done.rowcount:
+                return False
+            conn.execute(delete(s.xorb_blob).where(s.xorb_blob.c.oid == oid))
+            return remove()
 
-    def knows_blob(self, oid: Digest) -> bool:
-        with self.db.read() as conn:
-            return (
-                conn.execute(select(s.blob.c.oid).where(s.blob.c.oid == oid)).first() is not None
-            )
-
-    def forget_xorb(self, xorb: XetHash) -> bool:
-        """Drop a xorb's dedup rows unless a blob uses it. True when its bytes may go."""
+    def forget_stray(self, oid: Digest, remove: Callable[[], bool]) -> bool:
+        """As `forget_blob`, for bytes that never got a row: an upload that died before it."""
         with self.db.write() as conn:
-            used = conn.execute(select(s.xorb_blob.c.oid).where(s.xorb_blob.c.xorb == xorb)).first()
-            if used:
+            known = conn.execute(select(s.blob.c.oid).where(s.blob.c.oid == oid)).first()
+            return known is None and remove()
+
+    def is_stray(self, oid: Digest) -> bool:
+        with self.db.read() as conn:
+            return conn.execute(select(s.blob.c.oid).where(s.blob.c.oid == oid)).first() is None
+
+    def is_unused(self, xorb: XetHash) -> bool:
+        """Whether no blob is made of this xorb."""
+        with self.db.read() as conn:
+            return _users(conn, xorb) is None
+
+    def forget_xorb(self, xorb: XetHash, remove: Callable[[], bool]) -> bool:
+        """Drop a xorb that no blob uses, its dedup rows and its bytes, under the lock."""
+        with self.db.write() as conn:
+            if _users(conn, xorb) is not None or not remove():
                 return False
             conn.execute(delete(s.dedup).where(s.dedup.c.xorb == xorb))
             return True
@@ -59,58 +71,83 @@ class Sweep:
             return list(conn.execute(select(s.repo.c.id)).scalars())
 
     def sweep_objects(self, repo_id: int, older_than_ms: int) -> int:
-        """Drop unreachable objects of one repo that are older than the grace time."""
+        """Drop unreachable objects of one repo that are older than the grace time.
+
+        With them go the links to blobs that no pointer of the repo names any more. The number of
+        objects dropped; NotFound or Corrupt, with nothing dropped, when the history has a gap.
+        """
+        seen: set[str] = set()
+        with self.db.read() as conn:  # the long walk, while others write
+            for _ in self.reachable(conn, repo_id, seen):
+                pass
         with self.db.write() as conn:
-            live = set(self.reachable(conn, repo_id))
-            query = select(s.git_object.c.oid).where(
-                s.git_object.c.repo_id == repo_id, s.git_object.c.created_ms < older_than_ms
-            )
-            dead = [oid for oid in conn.execute(query).scalars() if oid not in live]
-            for at in range(0, len(dead), 500):
-                conn.execute(
-                    delete(s.git_object).where(
-                        s.git_object.c.repo_id == repo_id,
-                        s.git_object.c.oid.in_(dead[at : at + 500]),
-                    )
-                )
+            # What was committed meanwhile: its objects are young, but a new ref may lead to old
+            # ones. The walk ends where the first one was.
+            for _ in self.reachable(conn, repo_id, seen):
+                pass
+            mine, old = s.git_object.c.repo_id == repo_id, s.git_object.c.created_ms
+            query = select(s.git_object.c.oid).where(mine, old < older_than_ms)
+            dead = [oid for oid in conn.execute(query).scalars() if oid not in seen]
+            for at in range(0, len(dead), IN_MAX):
+                some = s.git_object.c.oid.in_(dead[at : at + IN_MAX])
+                conn.execute(delete(s.git_object).where(mine, some))
+            self._unlink(conn, repo_id, older_than_ms)
             return len(dead)
 
-    def reachable(self, conn: Connection, repo_id: int) -> Iterator[str]:
-        """Every object that a ref of the repo leads to, once each. NotFound names a gap."""
-        seen: set[str] = set()
-        rows = conn.execute(
-            select(s.ref.c.name, s.ref.c.target, s.ref.c.commit).where(s.ref.c.repo_id == repo_id)
-        ).all()
-        for row in rows:
-            if row.target != row.commit and row.target not in seen:
-                Tag.from_string(self.git.read(conn, repo_id, row.target, "tag"))
-                seen.add(row.target)
-                yield row.target
-        todo = [GitOid(row.commit) for row in rows]
-        while todo:
-            commit = todo.pop()
-            if commit in seen:
-                continue
-            seen.add(commit)
-            yield commit
-            info = self.git.commit(conn, repo_id, commit)
-            todo += info.parents
-            yield from self._tree(conn, repo_id, info.tree, seen)
+    def _unlink(self, conn: Connection, repo_id: int, older_than_ms: int) -> None:
+        named = select(s.git_object.c.lfs_oid).where(
+            s.git_object.c.repo_id == repo_id, s.git_object.c.lfs_oid.is_not(None)
+        )
+        mine = s.repo_blob.c.repo_id == repo_id
+        held = select(s.repo_blob.c.oid).where(mine, s.repo_blob.c.created_ms < older_than_ms)
+        unnamed = sorted(set(conn.execute(held).scalars()) - set(conn.execute(named).scalars()))
+        for at in range(0, len(unnamed), IN_MAX):
+            some = s.repo_blob.c.oid.in_(unnamed[at : at + IN_MAX])
+            conn.execute(delete(s.repo_blob).where(mine, some))
 
-    def _tree(self, conn: Connection, repo_id: int, root: GitOid, seen: set[str]) -> Iterator[str]:
-        todo = [root]
+    def reachable(
+        self,
+        conn: Connection,
+        repo_id: int,
+        seen: set[str],
+        gap: Callable[[HeadwaterError], None] | None = None,
+    ) -> Iterator[str]:
+        """Every object that a ref of the repo leads to and that is not in `seen`, once each.
+
+        An object that is missing or rotten is raised, or given to `gap` and walked past.
+        """
+        rows = conn.execute(
+            select(s.ref.c.target, s.ref.c.commit).where(s.ref.c.repo_id == repo_id)
+        ).all()
+        todo: list[tuple[str, str]] = []
+        for row in rows:
+            todo.append((row.commit, "commit"))
+            if row.target != row.commit:
+                todo.append((row.target, "tag"))
         while todo:
-            tree = todo.pop()
-            if tree in seen:
+            oid, kind = todo.pop()
+            if oid in seen:
                 continue
-            seen.add(tree)
-            yield tree
-            for row in self.git.tree(conn, repo_id, tree):
-                if row.is_tree:
-                    todo.append(row.oid)
-                elif row.oid not in seen:
-                    seen.add(row.oid)
-                    yield row.oid
+            seen.add(oid)
+            yield oid
+            try:
+                todo += self._below(conn, repo_id, oid, kind)
+            except HeadwaterError as error:
+                if gap is None:
+                    raise
+                gap(error)
+
+    def _below(self, conn: Connection, repo_id: int, oid: str, kind: str) -> list[tuple[str, str]]:
+        """What an object names: (id, kind) each."""
+        if kind == "commit":
+            info = self.git.commit(conn, repo_id, oid)
+            return [(info.tree, "tree"), *((parent, "commit") for parent in info.parents)]
+        if kind == "tree":
+            rows = self.git.tree(conn, repo_id, oid)
+            return [(row.oid, "tree" if row.is_tree else "blob") for row in rows]
+        if kind == "tag":
+            self.git.read(conn, repo_id, oid, "tag")
+        return []
 
 
 def _dead(older_than_ms: int) -> ColumnElement[bool]:
@@ -119,3 +156,7 @@ def _dead(older_than_ms: int) -> ColumnElement[bool]:
     return (s.blob.c.created_ms < older_than_ms) & ~held & ~waiting
 
 
+def _users(conn: Connection, xorb: XetHash) -> str | None:
+    """A blob that is made of this xorb, if there is one."""
+    query = select(s.xorb_blob.c.oid).where(s.xorb_blob.c.xorb == xorb).limit(1)
+    return conn.execute(query).scalar()

@@ -40,7 +40,7 @@ _RANDOM_CHARS = 30
 NAME_CHARS_MAX = 100  # the column's width
 _SHAPE = re.compile(r"hf_[A-Za-z0-9]{36}\Z")
 # The client compares this text: with any other it reports a missing repo, not a bad token.
-BAD_TOKEN = "Invalid credentials in Authorization header"  # noqa: S105
+BAD_TOKEN = "Invalid credentials in Authorization header"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,4 +245,17 @@ def _actor(
     if not rows:
         raise Unauthorized(BAD_TOKEN)
     orgs = [Membership(*row[_USER_COLUMNS:]) for row in rows if row[_USER_COLUMNS] is not None]
-    return Actor(*rows[0][:_USER_COLUMNS], token_name, role, token_created_ms, scopes, tuple(orgs))
+    user = rows[0]
+    return Actor(
+        user_id=user[0],
+        hub_id=user[1],
+        name=user[2],
+        fullname=user[3],
+        email=user[4],
+        is_admin=user[5],
+        token_name=token_name,
+        token_role=role,
+        token_created_ms=token_created_ms,
+        scopes=scopes,
+        orgs=tuple(orgs),
+    )

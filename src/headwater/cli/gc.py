@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,6 +13,7 @@ from headwater.app import Floors
 from headwater.catalog.clock import now_ms
 from headwater.cli.common import Data, opened
 from headwater.errors import BadRequest
+from headwater.store.blob import Blob
 
 
 def gc(
@@ -36,31 +39,34 @@ def gc(
 
 
 def collect(floors: Floors, grace_s: int, dry_run: bool) -> dict[str, int]:
-    """What went (or would), by kind. Names first, bytes after: a crash leaves only garbage."""
+    """What went (or would), by kind. Blobs before xorbs: a recipe keeps its xorbs alive."""
     store, sweep = floors.store, floors.catalog.sweep
     before_ms = now_ms() - grace_s * 1000
     before_s = time.time() - grace_s
     gone = {"blobs": 0, "xorbs": 0, "git objects": 0, "bytes": 0}
+
+    def blob_goes(blob: Blob, forget: Callable[[Callable[[], bool]], bool]) -> None:
+        remove = partial(store.delete_blob, blob.oid, unless_written_since_s=before_s)
+        if dry_run or forget(remove):
+            gone["blobs"] += 1
+            gone["bytes"] += blob.size_bytes if blob.layout == "plain" else 0
+
     for oid in sweep.dead_blobs(before_ms):
         blob = store.find(oid)
-        if dry_run or sweep.forget_blob(oid, before_ms):
-            gone["blobs"] += 1
-            if blob is not None and blob.layout == "plain":
-                gone["bytes"] += blob.size_bytes
-            if not dry_run:
-                store.delete_blob(oid)
+        if blob is not None:
+            blob_goes(blob, partial(sweep.forget_blob, oid, before_ms))
+        elif not dry_run:
+            sweep.forget_blob(oid, before_ms, lambda: True)
     for blob in list(store.blobs()):
-        # Bytes that never got a name: an upload that died between rename and row.
-        if store.blob_age(blob.oid) < before_s and not sweep.knows_blob(blob.oid):
-            gone["blobs"] += 1
-            if not dry_run:
-                store.delete_blob(blob.oid)
-    for xorb, mtime, size in list(store.xorbs()):
-        if mtime < before_s and (sweep.xorb_unused(xorb) if dry_run else sweep.forget_xorb(xorb)):
+        if sweep.is_stray(blob.oid):
+            blob_goes(blob, partial(sweep.forget_stray, blob.oid))
+    for xorb, used_s, size_bytes in list(store.xorbs()):
+        remove = partial(store.delete_xorb, xorb, unless_used_since_s=before_s)
+        if used_s < before_s and (
+            sweep.is_unused(xorb) if dry_run else sweep.forget_xorb(xorb, remove)
+        ):
             gone["xorbs"] += 1
-            gone["bytes"] += size
-            if not dry_run:
-                store.delete_xorb(xorb)
+            gone["bytes"] += size_bytes
     if not dry_run:
         for repo_id in sweep.repo_ids():
             gone["git objects"] += sweep.sweep_objects(repo_id, before_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ app = typer.Typer(help="Organisations and their members.", no_args_is_help=True)
 def _role(text: str) -> OrgRole:
     if text not in ORG_ROLES:
         raise BadRequest(f"role {text} is not one of {', '.join(ORG_ROLES)}")
-    return cast(OrgRole, text)
+    return text
 
 
 @app.command("add")

@@ -24,7 +24,7 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="Server processes.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
-    """Serve the hub. The first start makes the data folder and an admin, and shows its token once."""
+    """Serve the hub. The first start makes the data folder and an admin, its token shown once."""
     settings = load(
         {"data": data, "host": host, "port": port, "workers": workers, "log_level": log_level}
     )

@@ -127,20 +127,24 @@ def _small(request: Request, body: bytes, headers: dict[str, str]) -> Response:
 
 def _headers(revision: Revision, entry: Entry) -> dict[str, str]:
     name = entry.path.name
-    plain = name.encode("ascii", "replace").decode().replace('"', "'").replace("\\", "_")
     text = name.lower().endswith((".json", ".md", ".txt", ".yaml", ".yml", ".py", ".jinja"))
     return {
         "X-Repo-Commit": revision.commit,
         "ETag": f'"{entry.etag}"',
         "Accept-Ranges": "bytes",
         "Content-Type": "text/plain; charset=utf-8" if text else "application/octet-stream",
-        "Content-Disposition": f"inline; filename*=UTF-8''{quote(name, safe='')}; filename=\"{plain}\";",
+        "Content-Disposition": _disposition(name),
         "Cache-Control": "no-cache" if revision.ref else "private, max-age=3600",
         "Access-Control-Allow-Origin": "*",
         "Access-Control-Expose-Headers": _EXPOSED,
         "Vary": "Authorization",
         **_SAFE_HEADERS,
     }
+
+
+def _disposition(name: str) -> str:
+    plain = name.encode("ascii", "replace").decode().replace('"', "'").replace("\\", "_")
+    return f"inline; filename*=UTF-8''{quote(name, safe='')}; filename=\"{plain}\";"
 
 
 def _address(request: Request) -> str:

@@ -17,7 +17,7 @@ import asyncio
 import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -160,9 +160,9 @@ async def _writable(client: socket.socket, gone: asyncio.Future[None]) -> bool:
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     loop.add_writer(client, ready.set)
-    waiting = asyncio.ensure_future(ready.wait())
+    waiting: asyncio.Future[Any] = asyncio.ensure_future(ready.wait())
     try:
-        await asyncio.wait({waiting, gone}, timeout=STALL_S, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([waiting, gone], timeout=STALL_S, return_when=asyncio.FIRST_COMPLETED)
     finally:
         loop.remove_writer(client)
         waiting.cancel()

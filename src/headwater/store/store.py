@@ -155,12 +155,18 @@ class Store:
                 if blob is not None:
                     yield blob
 
-    def delete_blob(self, oid: Digest) -> None:
-        """Forget a blob, in whatever layout. Harmless when it is not here."""
+    def delete_blob(self, oid: Digest, *, unless_written_since_s: float | None = None) -> bool:
+        """Forget a blob, in whatever layout; True when it was here and is gone. One written since
+        `unless_written_since_s` (Unix time) stays. Harmless when it is not here."""
+        gone = False
         with writing(f"blob {oid}"):
             for path in (self._layout.plain(oid), self._layout.chunked(oid)):
                 with suppress(FileNotFoundError):
-                    os.unlink(path)
+                    written_s = os.stat(path).st_mtime
+                    if unless_written_since_s is None or written_s < unless_written_since_s:
+                        os.unlink(path)
+                        gone = True
+        return gone
 
     # Xet
 
