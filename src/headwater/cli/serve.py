@@ -10,6 +10,7 @@ import uvicorn
 
 from headwater.app import build
 from headwater.cli.common import Data
+from headwater.hub.connection import Connection
 from headwater.settings import ENV_PREFIX, Settings, load
 
 STOP_S = 30  # running requests get this long to finish after SIGTERM
@@ -42,7 +43,7 @@ def serve(
         port=settings.port,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         lifespan="on",
         access_log=False,
         log_level=settings.log_level,
