@@ -59,8 +59,8 @@ class Plan:
         """Equal for a retry of the same wish by the same person."""
         what = [
             actor.user_id,
-            self.revision,
-            self.parent,
+            str(self.revision),
+            str(self.parent or ""),
             self.create_pr,
             self.summary,
             self.description,

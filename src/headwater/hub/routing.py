@@ -102,14 +102,15 @@ class Table:
             candidates += self._by_word.get(segment, ())
         candidates.sort(key=lambda address: address.order)
         allowed: set[str] = set()
-        for address in candidates:
-            params = address.template.match(raw_path)
-            if params is None:
-                continue
-            route = address.routes.get(method)
-            if route is not None:
-                return route, params
-            allowed |= address.routes.keys()
+        for id_segments in (2, 1):
+            for address in candidates:
+                params = address.template.match(raw_path, id_segments)
+                if params is None:
+                    continue
+                route = address.routes.get(method)
+                if route is not None:
+                    return route, params
+                allowed |= address.routes.keys()
         if allowed:
             names = ", ".join(sorted(allowed))
             error = MethodNotAllowed(f"This address answers {names} only.")

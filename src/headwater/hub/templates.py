@@ -2,7 +2,7 @@
 
     {T}       models, datasets or spaces            -> a RepoType
     {prefix}  nothing, `datasets/` or `spaces/`     -> a RepoType
-    {id}      one or two segments, two if it fits   -> Params.id
+    {id}      two segments, or one (see `match`)    -> text
     {path*}   the rest, at least one byte
     {word}    exactly one segment
 
@@ -32,8 +32,9 @@ _RESERVED = b"|".join(re.escape(name.encode()) for name in sorted(RESERVED_NAMES
 _PARTS = {
     "T": rb"(models|datasets|spaces)",
     "prefix": rb"(datasets/|spaces/|)",
-    "id": rb"((?!(?i:" + _RESERVED + rb")(?:/|\Z))[^/]+(?:/[^/]+)?)",
 }
+_NOT_RESERVED = rb"(?!(?i:" + _RESERVED + rb")(?:/|\Z))"
+_ID = {2: rb"(" + _NOT_RESERVED + rb"[^/]+/[^/]+)", 1: rb"(" + _NOT_RESERVED + rb"[^/]+)"}
 _ONE_SEGMENT = rb"([^/]+)"
 _REST = rb"(.+)"
 _VARIABLE = re.compile(r"\{(\w+\*?)\}")
@@ -55,23 +56,18 @@ class Template:
         if not text.startswith("/"):
             raise ValueError(f"template {text!r} must begin with a slash")
         self.text = text
-        self.names: list[str] = []
-        pattern = b""
-        position = 0
-        for found in _VARIABLE.finditer(text):
-            pattern += re.escape(text[position : found.start()].encode())
-            name = found[1].removesuffix("*")
-            rest = found[1].endswith("*")
-            pattern += _REST if rest else _PARTS.get(name, _ONE_SEGMENT)
-            self.names.append(name)
-            position = found.end()
-        pattern += re.escape(text[position:].encode())
-        self._fullmatch = re.compile(pattern, re.DOTALL).fullmatch
+        self.names = [found[1].removesuffix("*") for found in _VARIABLE.finditer(text)]
+        self._fullmatch = {n: re.compile(_pattern(text, n), re.DOTALL).fullmatch for n in (2, 1)}
         self.literals = [part.encode() for part in text.split("/") if part and "{" not in part]
 
-    def match(self, raw_path: bytes) -> Params | None:
-        """The variables if `raw_path` has this form; InvalidPath if one cannot be decoded."""
-        found = self._fullmatch(raw_path)
+    def match(self, raw_path: bytes, id_segments: int = 2) -> Params | None:
+        """The variables if `raw_path` has this form, an `{id}` in it having `id_segments`;
+        InvalidPath if one cannot be decoded.
+
+        A caller tries two segments on all templates before one: `ns/tree/refs` is the refs of a
+        repo called `tree`, not the tree of an old repo without a namespace.
+        """
+        found = self._fullmatch[id_segments](raw_path)
         if found is None:
             return None
         params = Params()
@@ -83,6 +79,21 @@ class Template:
                 if params[name].partition("/")[0].lower() in RESERVED_NAMES:
                     return None  # written with escapes, it is still the reserved word
         return params
+
+
+def _pattern(text: str, id_segments: int) -> bytes:
+    pattern, position = b"", 0
+    for found in _VARIABLE.finditer(text):
+        pattern += re.escape(text[position : found.start()].encode())
+        name = found[1]
+        if name.endswith("*"):
+            pattern += _REST
+        elif name == "id":
+            pattern += _ID[id_segments]
+        else:
+            pattern += _PARTS.get(name, _ONE_SEGMENT)
+        position = found.end()
+    return pattern + re.escape(text[position:].encode())
 
 
 def decoded(raw: bytes) -> str:
