@@ -10,6 +10,8 @@ STAMP  := $(VENV)/.installed-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 # on a real disk.
 FAST_TMP := $(shell test -w /dev/shm && echo /dev/shm || echo $${TMPDIR:-/tmp})
 JOBS   ?= 2
+# uv brings certificates of its own; behind a company's proxy the system's are the right ones.
+export UV_SYSTEM_CERTS ?= 1
 
 .PHONY: setup demo stop-demo test lint fast crash clients slow format bench clean
 
@@ -56,4 +58,5 @@ bench: setup
 	$(BIN)/python bench/transfer.py
 
 clean:
+	-test -x $(BIN)/python && $(BIN)/python -m demo --stop
 	rm -rf $(VENV) .venvs demo-data

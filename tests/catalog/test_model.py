@@ -325,8 +325,8 @@ def test_any_mix_of_changes_equals_the_model(catalog: Catalog) -> None:
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=300,
-                stateful_step_count=25,
+                max_examples=25,
+                stateful_step_count=20,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
             ),
