@@ -27,6 +27,7 @@ from sqlalchemy.sql.schema import Table
 
 from headwater.catalog.db_errors import translated
 
+SYNCHRONOUS = "FULL"  # a commit is on the disk when it returns; NORMAL loses it at a power cut
 BUSY_TIMEOUT_S = 10  # a writer waits this long for its turn, then the client is told to retry
 POOL_SIZE = 48  # more than the server's threads, so that a request never waits for a connection
 IN_MAX = 500  # values in one IN (…): below every driver's limit on bound values
@@ -106,7 +107,7 @@ def _sqlite_engine(url: str) -> Engine:
         raw.isolation_level = None  # BEGIN is ours to say
         cursor = raw.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA cell_size_check=ON")
         cursor.execute("PRAGMA mmap_size=0")  # an mmapped page that rots is a SIGBUS, not an error
