@@ -30,17 +30,17 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def kind(request: pytest.FixtureRequest) -> str:
+def database(request: pytest.FixtureRequest) -> str:
     """Which database."""
     return str(request.param)
 
 
 @pytest.fixture(scope="session")
 def empty_url(
-    kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    database: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[], str]:
     """Makes databases that hold nothing, not even a schema; gives their addresses."""
-    if kind == "sqlite":
+    if database == "sqlite":
         folder = tmp_path_factory.mktemp("catalogs")
         return lambda: f"sqlite:///{folder}/{next(_numbers)}.sqlite"
     server: Postgres = request.getfixturevalue("postgres")
@@ -48,7 +48,7 @@ def empty_url(
 
 
 @pytest.fixture(scope="session")
-def template(kind: str, empty_url: Callable[[], str]) -> str:
+def template(database: str, empty_url: Callable[[], str]) -> str:
     """The address of an upgraded, empty catalog that the others are copies of."""
     url = empty_url()
     open_catalog(url).close()
@@ -57,10 +57,10 @@ def template(kind: str, empty_url: Callable[[], str]) -> str:
 
 @pytest.fixture
 def url(
-    kind: str, template: str, empty_url: Callable[[], str], request: pytest.FixtureRequest
+    database: str, template: str, empty_url: Callable[[], str], request: pytest.FixtureRequest
 ) -> Iterator[str]:
     """The address of an empty catalog of this test's own."""
-    if kind == "sqlite":
+    if database == "sqlite":
         copy = empty_url()
         shutil.copy(template.removeprefix("sqlite:///"), copy.removeprefix("sqlite:///"))
         yield copy

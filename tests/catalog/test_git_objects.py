@@ -1,7 +1,7 @@
 """Git objects: what was put comes back, or Corrupt does; never anything else."""
 
 import pytest
-from catalog_kit import commit, commit_lfs, contents_of, files_of, person, repo
+from catalog_kit import commit, commit_lfs, contents_of, digest, files_of, person, repo
 from hypothesis import given
 from hypothesis import strategies as st
 from real_git import bare_repository
@@ -241,7 +241,7 @@ def test_pointers_are_checked_against_what_the_catalog_says(
     assert "missing from the store" in missing.what
     with store.write_plain(7) as writer:
         writer.write(b"weights")
-        writer.commit(files_of(catalog, home)["w.bin"].lfs.oid)  # type: ignore[union-attr]
+        writer.finish(digest(b"weights"), 7)
     assert problems(catalog, store) == []
     entry = files_of(catalog, home)["w.bin"]
     overwrite(catalog, entry.oid, lfs_oid="ab" * 32)

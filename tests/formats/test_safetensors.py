@@ -271,22 +271,22 @@ def test_a_long_header_is_left_for_later() -> None:
 def test_hostile_headers_are_bounded(measured) -> None:
     """Many tensors, long names, deep or wide ignored fields: linear in the header's bytes."""
     many = ",".join(
-        f'"{i:x}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}' for i in range(50_000)
+        f'"{i:x}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}' for i in range(20_000)
     )
     for header in (
         "{" + many + "}",
-        '{"' + "n" * 3_000_000 + '":' + U8 + "}",
-        with_extra("[" + "[]," * 500_000 + "0]"),
-        with_extra("[" * 1_000_000 + "]" * 1_000_000),
-        with_extra('"' + "\\ud83d\\ude00" * 200_000 + '"'),
-        '{"a":{"dtype":"U8","shape":[' + "1," * 500_000 + '1],"data_offsets":[0,1]}}',
-        '{"a":{"dtype":"U8","shape":[' + "9" * 2_000_000 + '],"data_offsets":[0,1]}}',
-        "{" + '"a":{' * 500_000,
+        '{"' + "n" * 1_000_000 + '":' + U8 + "}",
+        with_extra("[" + "[]," * 150_000 + "0]"),
+        with_extra("[" * 300_000 + "]" * 300_000),
+        with_extra('"' + "\\ud83d\\ude00" * 60_000 + '"'),
+        '{"a":{"dtype":"U8","shape":[' + "1," * 150_000 + '1],"data_offsets":[0,1]}}',
+        '{"a":{"dtype":"U8","shape":[' + "9" * 600_000 + '],"data_offsets":[0,1]}}',
+        "{" + '"a":{' * 150_000,
     ):
         file = file_of(header, 0 if "[0,0]" in header else 1)
         with measured() as cost:
             accepted(file)
-        assert cost.cpu_s < 2
+        assert cost.cpu_s < 1
         with measured(memory=True) as cost:
             accepted(file)
         assert cost.peak_bytes < 60 * len(file)

@@ -154,8 +154,11 @@ def held(conn: Connection, actor: Actor, oids: Sequence[Digest]) -> dict[str, in
     return {oid: sizes[oid] for oid in found if oid in sizes}
 
 
-def link(db: Db, conn: Connection, repo_id: int, blobs: Iterable[tuple[Digest, int]]) -> None:
-    """Note that a repo holds these blobs, in the transaction that commits them."""
+def link(
+    db: Db, conn: Connection, actor: Actor, repo_id: int, blobs: Iterable[tuple[Digest, int]]
+) -> None:
+    """Note that a repo holds these blobs, in the transaction that commits them. The note that the
+    actor uploaded them has done its work: whoever may read the repo may link them from now on."""
     at = now_ms()
     rows = [
         {"repo_id": repo_id, "oid": oid, "size_bytes": size, "created_ms": at}
@@ -163,3 +166,9 @@ def link(db: Db, conn: Connection, repo_id: int, blobs: Iterable[tuple[Digest, i
     ]
     if rows:
         conn.execute(db.insert_new(s.repo_blob), rows)
+    oids = [row["oid"] for row in rows]
+    for start in range(0, len(oids), IN_MAX):
+        mine = (s.upload.c.user_id == actor.user_id) & s.upload.c.oid.in_(
+            oids[start : start + IN_MAX]
+        )
+        conn.execute(delete(s.upload).where(mine))

@@ -165,7 +165,7 @@ class Commits:
         at_s = max(now_ms(), before.at_ms) // 1000  # a branch's times never run backwards
         commit = new_commit(root, [head], plan.message, actor.audit_name, at_s)
         self.git.put(conn, repo.id, [*pointers, *trees, commit])
-        blobs.link(self.db, conn, repo.id, linked)
+        blobs.link(self.db, conn, actor, repo.id, linked)
         number = None
         if plan.create_pr:
             number = _open_pr(conn, actor, repo, ref, plan)
