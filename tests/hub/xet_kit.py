@@ -25,6 +25,7 @@ import numpy as np
 import uvicorn
 
 from headwater.catalog.actors import OPERATOR, Actor
+from headwater.catalog.blobs import link
 from headwater.catalog.catalog import Catalog
 from headwater.catalog.models import Repo
 from headwater.hub.connection import Connection
@@ -32,7 +33,7 @@ from headwater.hub.context import Hub
 from headwater.hub.routing import Router
 from headwater.hub.signing import Signer
 from headwater.hub.xet_routes import xet_routes
-from headwater.names import RepoId
+from headwater.names import RepoId, XetHash
 from headwater.settings import Settings
 from headwater.store import Store
 
@@ -69,6 +70,7 @@ class Cas:
         self.folder = folder
         self.port = port
         self.hub = hub
+        self.requests: list[str] = []  # "METHOD path", in the order they came
         self._clients = 0
 
     @property
@@ -93,17 +95,15 @@ class Cas:
         return self.hub.catalog.repos.create(OPERATOR, rid, private=private)
 
     def hold(self, full: str, xet_hash: str) -> None:
-        """As if a commit had linked the file into the repo."""
-        from headwater.catalog.blobs import link
-
+        """As if the operator had committed the file to the repo."""
         catalog = self.hub.catalog
-        oid = catalog.blobs.by_xet_hash(xet_hash)  # type: ignore[arg-type]
+        oid = catalog.blobs.by_xet_hash(XetHash(xet_hash))
         assert oid is not None
         repo = catalog.repos.find(OPERATOR, "model", full)
         blob = self.hub.store.find(oid)
         assert blob is not None
         with catalog.db.write() as conn:
-            link(catalog.db, conn, repo.id, [(oid, blob.size_bytes)])
+            link(catalog.db, conn, OPERATOR, repo.id, [(oid, blob.size_bytes)])
 
     # Plain requests
 
@@ -148,25 +148,27 @@ class Cas:
         chosen = {"telemetry.enabled": False, "client.retry_base_delay": "50ms"} | config
         return hf_xet.XetSession(hf_xet.XetConfig().with_config(chosen))
 
-    def _door(self, token: str | None, full: str, verb: str) -> dict[str, Any]:
-        refresh = f"{self.url}/api/models/{full}/xet-{verb}-token/main"
+    def _door(self, token: str | None, full: str, verb: str, rev: str = "main") -> dict[str, Any]:
+        refresh = f"{self.url}/api/models/{full}/xet-{verb}-token/{rev}"
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         return {"token_refresh_url": refresh, "token_refresh_headers": headers}
 
     def upload(
-        self, token: str, full: str, *files: bytes, sha256: Any = None, **config: Any
-    ) -> Any:
-        """The report of `hf_xet` after sending these files in one session."""
+        self,
+        token: str,
+        full: str,
+        *files: bytes,
+        sha256: Any = hf_xet.COMPUTE_SHA256,
+        rev: str = "main",
+        **config: Any,
+    ) -> Sent:
+        """What `hf_xet` says after sending these files in one session."""
         session = self._session(**config)
-        commit = session.new_upload_commit(**self._door(token, full, "write"))
-        handles = [
-            commit.start_upload_bytes(
-                data, sha256=hf_xet.COMPUTE_SHA256 if sha256 is None else sha256
-            )
-            for data in files
-        ]
+        commit = session.new_upload_commit(**self._door(token, full, "write", rev))
+        handles = [commit.start_upload_bytes(data, sha256=sha256) for data in files]
         report = commit.wait_to_finish()
-        return Sent([handle.result().xet_info.hash for handle in handles], report)
+        hashes = [handle.result().xet_info.hash for handle in handles]
+        return Sent(hashes, report.dedup_metrics.deduped_bytes)
 
     def download(
         self,
@@ -186,7 +188,7 @@ class Cas:
 @dataclass(frozen=True)
 class Sent:
     hashes: list[str]
-    report: Any
+    deduped_bytes: int
 
 
 @contextmanager
@@ -195,10 +197,17 @@ def serve(**settings: Any) -> Iterator[Cas]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         hub = make_hub(folder / "data", **settings)
+        router = Router(xet_routes(hub), hub.settings)
+        seen: list[str] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            seen.append(f"{scope['method']} {scope['path']}")
+            await router(scope, receive, send)
+
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
-            Router(xet_routes(hub), hub.settings),
+            app,
             http=Connection,
             loop="uvloop",
             lifespan="off",
@@ -209,7 +218,9 @@ def serve(**settings: Any) -> Iterator[Cas]:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
-            yield Cas(folder, listener.getsockname()[1], hub)
+            cas = Cas(folder, listener.getsockname()[1], hub)
+            cas.requests = seen
+            yield cas
         finally:
             server.should_exit = True
             thread.join()

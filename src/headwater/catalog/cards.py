@@ -111,7 +111,7 @@ def _config(git: GitObjects, conn: Connection, repo: Repo, oid: GitOid | None) -
     text = _ordinary(git, conn, repo, oid, CONFIG_BYTES_MAX)
     try:
         config = msgspec.json.decode(text) if text else {}
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return {k: config[k] for k in _CONFIG_KEYS if k in config} if isinstance(config, dict) else {}
 

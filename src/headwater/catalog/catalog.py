@@ -52,7 +52,11 @@ class Catalog:
     def open(cls, url: str, *, upload_ttl_s: int, secret: bytes) -> Catalog:
         """Connect, and bring the schema up to this version; Refused when it is of a later one."""
         db = Db(url)
-        migrate.upgrade(db)
+        try:
+            migrate.upgrade(db)
+        except BaseException:
+            db.close()
+            raise
         return cls(db, upload_ttl_s=upload_ttl_s, secret=secret)
 
     def may_read_bytes(self, actor: Actor, repo: Repo) -> bool:

@@ -99,6 +99,8 @@ class Repos:
 
         Rights follow the owner from this moment: nothing granted under the old one remains.
         """
+        if to.type != type:
+            raise BadRequest(f"a {type} cannot become a {to.type}")
         with self.db.write() as conn:
             repo = find(conn, actor, type, source, "manage", moved=False)
             owner = _namespace(conn, actor, to)

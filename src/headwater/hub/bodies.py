@@ -82,13 +82,13 @@ async def json_body(request: Request, type: type[T], limit_bytes: int = JSON_BYT
 
 
 def decode_json(raw: bytes, type: type[T]) -> T:
-    """JSON, strictly: no duplicate keys, no NaN, no number over float's range, no deep nesting."""
+    """JSON, strictly: no duplicate keys, no NaN, no number out of range, no deep nesting."""
     try:
         value = msgspec.json.decode(raw, type=type)
         json.loads(raw, object_pairs_hook=_no_duplicates)  # msgspec takes the last of two keys
     except msgspec.ValidationError as error:
         raise BadRequest(f"The body does not fit: {shown(str(error), 200)}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise BadRequest(f"The body is not JSON: {shown(str(error), 200)}") from None
     except RecursionError:
         raise BadRequest("The body is nested too deeply.") from None

@@ -15,7 +15,8 @@ RANGE_CHARS = 48  # two 19-digit numbers, with room
 PART_OVERHEAD_BYTES = 200  # boundary and headers of one part of a multipart answer
 _UNIT = re.compile(r"\s*bytes\s*=", re.IGNORECASE)
 _RANGE = re.compile(r"(\d*)-(\d*)\Z", re.ASCII)
-_DIGITS_MAX = 19  # a number that long is past the end of any file
+_DIGITS_MAX = 19  # a longer number is past the end of any file, and costs time to read
+_FAR = 10**_DIGITS_MAX + 1
 
 Span = tuple[int, int]  # first byte, and the one after the last
 
@@ -49,7 +50,7 @@ def parse_range(
                 spans.append((size_bytes - count, size_bytes))
             continue
         start = _number(first)
-        stop = _number(last) + 1 if last else size_bytes
+        stop = _number(last) + 1 if last else _FAR
         if stop <= start:
             return None  # reversed: malformed, so ignored
         if start < size_bytes:
@@ -66,7 +67,7 @@ def parse_range(
 
 def _number(digits: str) -> int:
     digits = digits.lstrip("0") or "0"
-    return int(digits) if len(digits) <= _DIGITS_MAX else 10**_DIGITS_MAX
+    return int(digits) if len(digits) <= _DIGITS_MAX else _FAR - 1
 
 
 def _merged(spans: list[Span]) -> tuple[Span, ...]:

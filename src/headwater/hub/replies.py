@@ -90,7 +90,7 @@ def error_reply(error: HeadwaterError, request_id: str) -> Response:
     """
     body: dict[str, object] = {
         **error.extra,
-        "error": error.message,
+        "error": error.message.encode("utf-8", "backslashreplace").decode(),
         "errorCode": error.code,
         "requestId": request_id,
     }
@@ -98,7 +98,6 @@ def error_reply(error: HeadwaterError, request_id: str) -> Response:
         "X-Error-Code": error.code,
         "X-Error-Message": header_text(error.message),
         "Cache-Control": "no-store",
-        **error.headers,
         **error.headers,
     }
     if error.status in RETRY_STATUSES:

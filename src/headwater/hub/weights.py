@@ -40,12 +40,10 @@ class Weights:
 
     def _count(self, oid: Digest, size_bytes: int) -> tuple[tuple[str, int], ...]:
         def read(start: int, stop: int) -> bytes:
-            if stop - start > HEADER_BYTES_MAX:
-                return b""
             return b"".join(bytes(piece) for piece in self._store.read(oid, start, stop))
 
         try:
-            header = read_header(read, size_bytes)
+            header = read_header(read, size_bytes, header_bytes_max=HEADER_BYTES_MAX)
         except HeadwaterError:
             return ()
         counts: Counter[str] = Counter()
