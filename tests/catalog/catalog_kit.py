@@ -93,7 +93,9 @@ def commit_lfs(
     return catalog.commits.apply(actor, where, plan)
 
 
-def link(catalog: Catalog, actor: Actor, where: Repo, oid: Digest, path: str = "w.bin") -> Committed:
+def link(
+    catalog: Catalog, actor: Actor, where: Repo, oid: Digest, path: str = "w.bin"
+) -> Committed:
     """Commit a large file by its hash alone: allowed to those who hold its bytes."""
     plan = Plan("main", (PutLfs(RepoPath(path), oid, None),), "link")
     return catalog.commits.apply(actor, where, plan)

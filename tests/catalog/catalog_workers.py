@@ -13,9 +13,7 @@ from headwater.errors import Stale
 WAIT_S = 60
 
 
-def in_processes(
-    target: Callable[..., Any], count: int, *args: object
-) -> list[Any]:
+def in_processes(target: Callable[..., Any], count: int, *args: object) -> list[Any]:
     """`target(number, barrier, *args)` in `count` processes at once; what each returned."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(count), context.Queue()
@@ -37,7 +35,9 @@ def in_processes(
     return [answers[number] for number in range(count)]
 
 
-def _call(results: Any, target: Callable[..., Any], number: int, barrier: Barrier, args: Sequence[Any]) -> None:
+def _call(
+    results: Any, target: Callable[..., Any], number: int, barrier: Barrier, args: Sequence[Any]
+) -> None:
     try:
         answer = target(number, barrier, *args)
     except BaseException:

@@ -12,9 +12,9 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from catalog_kit import open_catalog  # noqa: E402  (it lies in the folder that was just added)
-from pg import NoServer, Postgres, cluster  # noqa: E402
 
 from headwater.catalog.catalog import Catalog  # noqa: E402
+from pg import NoServer, Postgres, cluster  # noqa: E402
 
 _numbers = itertools.count()
 

@@ -35,7 +35,7 @@ def test_other_names_are_free(catalog: Catalog) -> None:
 def test_a_deleted_name_is_never_given_again(catalog: Catalog) -> None:
     for kind in ("user", "org"):
         name = f"gone-{kind}"
-        catalog.accounts.create(name, kind)  # type: ignore[arg-type]
+        catalog.accounts.create(name, kind)
         catalog.accounts.delete(name)
         with pytest.raises(NotFound):
             catalog.accounts.find(name)
@@ -54,7 +54,7 @@ def test_who_owns_repos_stays(catalog: Catalog) -> None:
     catalog.accounts.delete("alice")
 
 
-@pytest.mark.parametrize("name", sorted(AUDIT_NAMES) + ["Operator", "api", "-x", "a" * 97, "a--b", ""])
+@pytest.mark.parametrize("name", [*AUDIT_NAMES, "Operator", "api", "-x", "a" * 97, "a--b", ""])
 def test_names_that_are_not_for_accounts(catalog: Catalog, name: str) -> None:
     """The audit trail's own names, routes, and what `check_name` refuses."""
     with pytest.raises(InvalidName):

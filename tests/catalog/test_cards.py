@@ -65,7 +65,9 @@ def test_a_dataset_card(catalog: Catalog, alice: Actor) -> None:
         ("base_model: a/b\nbase_model_relation: nonsense", {}, "finetune"),
     ],
 )
-def test_relations(catalog: Catalog, alice: Actor, card: str, files: dict[str, bytes], relation: str) -> None:
+def test_relations(
+    catalog: Catalog, alice: Actor, card: str, files: dict[str, bytes], relation: str
+) -> None:
     found = with_card(catalog, alice, repo(catalog, alice, "alice/m"), card, **files)
     assert f"base_model:{relation}:a/b" in found
 
@@ -104,7 +106,10 @@ def test_fields_that_do_not_fit_are_left_out(catalog: Catalog, alice: Actor) -> 
     long = "x" * (FIELD_CHARS_MAX + 1)
     many = ", ".join(f"t{n:04}" for n in range(TAGS_MAX + 100))
     found = with_card(
-        catalog, alice, home, f"library_name: {long}\npipeline_tag: {long}\ntags: [{many}, {'y' * 201}]"
+        catalog,
+        alice,
+        home,
+        f"library_name: {long}\npipeline_tag: {long}\ntags: [{many}, {'y' * 201}]",
     )
     assert len(found) == TAGS_MAX
     fresh = catalog.repos.find(ANONYMOUS, "model", "alice/m")
@@ -130,7 +135,9 @@ def test_no_card_or_config_stops_a_commit(catalog: Catalog, alice: Actor) -> Non
         st.dictionaries(st.sampled_from(FIELDS), values, max_size=5).map(json.dumps).map(str.encode)
         | st.binary(max_size=30),
     )
-    @example('{"library_name": "a\\u0000b"}', b'{"model_type": "\\ud800", "architectures": "\\u0000"}')
+    @example(
+        '{"library_name": "a\\u0000b"}', b'{"model_type": "\\ud800", "architectures": "\\u0000"}'
+    )
     @example('{"tags": ["\\ud800", "a\\u0000", "\\u202e"]}', b'{"architectures": 1e999}')
     @example('{"license": 1' + "0" * 400 + "}", b'{"architectures": 1' + b"0" * 400 + b"}")
     @example("tags: &a [*a]", b"[" * 100_000)

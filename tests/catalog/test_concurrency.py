@@ -1,7 +1,8 @@
 """Many at once: one winner for each parent, nobody told that the database is locked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 
 from catalog_kit import commit, open_catalog, org, person, repo
@@ -56,7 +57,7 @@ def test_processes_that_start_together(empty_url: Callable[[], str]) -> None:
     assert in_processes(start, PROCESSES, empty_url()) == [0] * PROCESSES
 
 
-def at_once(calls: list[Callable[[], object]]) -> list[type[Exception] | None]:
+def at_once(calls: Sequence[Callable[[], object]]) -> list[type[Exception] | None]:
     """Every call in a thread of its own, begun together; the class of error each met."""
     barrier = Barrier(len(calls))
 
@@ -75,7 +76,7 @@ def at_once(calls: list[Callable[[], object]]) -> list[type[Exception] | None]:
 def test_a_name_is_given_once(catalog: Catalog) -> None:
     """Accounts that look alike, repos, branches: created by eight threads, they exist once."""
     names = ["lab", "Lab", "1ab", "LAB", "Iab", "iab", "lAb", "laB"]  # l, 1, I and i look alike
-    met = at_once([lambda name=name: catalog.accounts.create(name) for name in names])
+    met = at_once([partial(catalog.accounts.create, name) for name in names])
     assert met.count(None) == 1
     assert set(met) == {None, Conflict}
     alice = person(catalog, "alice")
@@ -92,8 +93,8 @@ def test_a_name_is_given_once(catalog: Catalog) -> None:
 def test_pull_requests_opened_together_have_numbers_of_their_own(catalog: Catalog) -> None:
     alice = person(catalog, "alice")
     home = repo(catalog, alice, "alice/m")
-    calls: list[Callable[[], object]] = [
-        lambda n=n: commit(catalog, alice, home, {f"{n}": b"x"}, create_pr=True) for n in range(8)
+    calls = [
+        partial(commit, catalog, alice, home, {f"{n}": b"x"}, create_pr=True) for n in range(8)
     ]
     assert at_once(calls) == [None] * 8
     prs = [ref.name for ref in catalog.refs.list(home) if ref.name.startswith("refs/pr/")]
@@ -117,9 +118,7 @@ def test_the_loser_changes_nothing(catalog: Catalog) -> None:
     alice = person(catalog, "alice")
     home = repo(catalog, alice, "alice/m")
     parent = catalog.refs.resolve(home, "main").commit
-    calls: list[Callable[[], object]] = [
-        lambda n=n: commit(catalog, alice, home, {f"{n}": b"x"}, parent=parent) for n in range(6)
-    ]
+    calls = [partial(commit, catalog, alice, home, {f"{n}": b"x"}, parent=parent) for n in range(6)]
     met = at_once(calls)
     assert met.count(None) == 1
     assert met.count(Stale) == 5

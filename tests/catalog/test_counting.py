@@ -90,7 +90,9 @@ def test_a_caller_counts_once_a_day(catalog: Catalog, home: Repo, url: str) -> N
         ("space", None, "app.py", True),
     ],
 )
-def test_query_files(catalog: Catalog, alice: Actor, type: str, library: str | None, path: str, counts: bool) -> None:
+def test_query_files(
+    catalog: Catalog, alice: Actor, type: str, library: str | None, path: str, counts: bool
+) -> None:
     made = repo(catalog, alice, "alice/x", type)  # type: ignore[arg-type]
     if library:
         commit(catalog, alice, made, {"README.md": f"---\nlibrary_name: {library}\n---\n".encode()})
@@ -127,7 +129,9 @@ def test_callers_are_forgotten(catalog: Catalog, home: Repo, at: Callable[[int],
 
     def seen() -> int:
         with catalog.db.read() as conn:
-            assert b"203.0.113.9" not in bytes(conn.execute(select(s.download_seen.c.caller)).scalar() or b"")
+            assert b"203.0.113.9" not in bytes(
+                conn.execute(select(s.download_seen.c.caller)).scalar() or b""
+            )
             return int(conn.execute(select(func.count()).select_from(s.download_seen)).scalar_one())
 
     assert seen() == 1
@@ -141,7 +145,9 @@ def test_callers_are_forgotten(catalog: Catalog, home: Repo, at: Callable[[int],
 
 
 @pytest.mark.usefixtures("at")
-def test_downloads_of_a_deleted_repo_are_dropped(catalog: Catalog, alice: Actor, home: Repo) -> None:
+def test_downloads_of_a_deleted_repo_are_dropped(
+    catalog: Catalog, alice: Actor, home: Repo
+) -> None:
     other = repo(catalog, alice, "alice/other")
     catalog.counting.note(home, "config.json", "a", marked=True)
     catalog.counting.note(other, "config.json", "a", marked=True)
@@ -158,6 +164,7 @@ def test_a_busy_database_loses_no_counts(
 ) -> None:
     catalog.counting.note(home, "config.json", "a", marked=True)
     with monkeypatch.context() as patch:
+
         def busy() -> None:
             raise Unavailable("busy")
 

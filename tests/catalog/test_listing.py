@@ -90,7 +90,9 @@ def paged(catalog: Catalog, actor: Actor, query: Query) -> list[int]:
     while True:
         page = catalog.listing.page(
             actor,
-            Query(**{f: getattr(query, f) for f in Query.__dataclass_fields__} | {"cursor": cursor}),
+            Query(
+                **{f: getattr(query, f) for f in Query.__dataclass_fields__} | {"cursor": cursor}
+            ),
         )
         assert len(page.rows) <= max(1, query.limit)
         found += [row.repo.id for row in page.rows]
@@ -98,7 +100,9 @@ def paged(catalog: Catalog, actor: Actor, query: Query) -> list[int]:
             return found
 
 
-searches = st.sampled_from(["b", "BERT", "e_r", "%", "_", "be.rt", "\\", "/", "alice/", "lab/b", "é", "zz"])
+searches = st.sampled_from(
+    ["b", "BERT", "e_r", "%", "_", "be.rt", "\\", "/", "alice/", "lab/b", "é", "zz"]
+)
 queries = st.builds(
     Query,
     type=st.sampled_from(["model", "dataset", "space"]),
@@ -250,7 +254,7 @@ def test_a_deep_page_costs_what_the_first_does(catalog: Catalog, many: Actor) ->
 
 
 def test_the_largest_page_is_quick(catalog: Catalog, many: Actor) -> None:
-    """A thousand rows: some 8 ms on the machine this was written on; the limit is 100 for others."""
+    """A thousand rows: some 8 ms where this was written; 100 are for slower ones."""
     query = Query("model", limit=LIMIT_MAX)
     best, page = 9.0, Page((), None)
     for _ in range(5):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from real_git import Git, bare_repository
 
+from headwater.catalog import schema as s
 from headwater.catalog.catalog import Catalog
 from headwater.catalog.commits import Plan, PutFile, PutLfs, Remove
 from headwater.catalog.models import Repo
@@ -159,7 +160,9 @@ class Model(RuleBasedStateMachine):
         return files
 
     @rule(data=st.data(), wishes=wishes, with_parent=st.booleans())
-    def commit(self, data: st.DataObject, wishes: list[Put | PutLarge | Drop], with_parent: bool) -> None:
+    def commit(
+        self, data: st.DataObject, wishes: list[Put | PutLarge | Drop], with_parent: bool
+    ) -> None:
         ref = data.draw(st.sampled_from(sorted(r for r in self.refs if "/tags/" not in r)))
         branch = self.refs[ref]
         parent = branch.head if with_parent else None
@@ -211,7 +214,11 @@ class Model(RuleBasedStateMachine):
             lambda: self.catalog.refs.create_branch(self.alice, self.repo, name, start=start),
         )
 
-    @rule(data=st.data(), name=st.sampled_from(["v1", "v1/rc", "v2"]), message=st.sampled_from(["", "é"]))
+    @rule(
+        data=st.data(),
+        name=st.sampled_from(["v1", "v1/rc", "v2"]),
+        message=st.sampled_from(["", "é"]),
+    )
     def tag(self, data: st.DataObject, name: str, message: str) -> None:
         start = data.draw(st.sampled_from(sorted(self.refs)))
         self.make(
@@ -261,13 +268,19 @@ class Model(RuleBasedStateMachine):
         assert revision.commit == branch.head
         assert revision.ref == ref
         entries = catalog.files.list(self.repo, revision.tree, recursive=True)
-        folders = {"/".join(p.split("/")[:n]) for p in branch.files for n in range(1, p.count("/") + 1)}
+        folders = {
+            "/".join(p.split("/")[:n]) for p in branch.files for n in range(1, p.count("/") + 1)
+        }
         assert {e.path for e in entries if e.kind == "directory"} == folders
         read = {e.path: catalog.files.read(self.repo, e) for e in entries if e.kind == "file"}
         assert read == branch.files
         pages: list[object] = []
         while page := catalog.files.list(
-            self.repo, revision.tree, recursive=True, limit=2, after=pages[-1].path if pages else None  # type: ignore[attr-defined]
+            self.repo,
+            revision.tree,
+            recursive=True,
+            limit=2,
+            after=pages[-1].path if pages else None,  # type: ignore[attr-defined]
         ):
             pages += page
         assert pages == entries
@@ -284,7 +297,9 @@ class Model(RuleBasedStateMachine):
         listed = {ref.name: ref.commit for ref in self.catalog.refs.list(self.repo)}
         assert listed == {name: branch.head for name, branch in self.refs.items()}
         self.judge.take(self.catalog, self.repo)
-        inside = {name.replace("refs/", f"refs/heads/{self.number}/"): o for name, o in listed.items()}
+        inside = {
+            name.replace("refs/", f"refs/heads/{self.number}/"): o for name, o in listed.items()
+        }
         self.judge.point(inside)
         for name, branch in self.refs.items():
             self.check(name)
@@ -325,7 +340,7 @@ def test_any_mix_of_changes_equals_the_model(catalog: Catalog) -> None:
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=25,
+                max_examples=15,
                 stateful_step_count=20,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
@@ -346,8 +361,6 @@ def test_a_full_repo_survives_git_fsck(catalog: Catalog) -> None:
     with bare_repository() as git:
         git.take(catalog, home)
         with catalog.db.read() as conn:
-            from headwater.catalog import schema as s
-
             targets = {r.name: r.target for r in conn.execute(s.ref.select())}
         git.point(targets)
         assert not git("fsck", "--strict", "--full", "--no-dangling").decode()

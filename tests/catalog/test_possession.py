@@ -2,7 +2,7 @@
 
 import pytest
 from catalog_kit import again, commit, commit_lfs, digest, link, org, person, repo, upload
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from headwater.catalog import blobs, clock
 from headwater.catalog import schema as s
@@ -11,6 +11,7 @@ from headwater.catalog.catalog import Catalog
 from headwater.catalog.commits import Plan, PutLfs
 from headwater.catalog.models import Repo
 from headwater.errors import BadRequest
+from headwater.formats.lfs_pointer import encode_pointer
 from headwater.names import Digest, RepoId, RepoPath, XetHash
 
 SECRET = b"weights of a private model"
@@ -64,8 +65,6 @@ def contents(catalog: Catalog, where: Repo) -> set[str]:
 @pytest.mark.usefixtures("alice")
 def test_the_same_queries_run_whatever_exists(catalog: Catalog, bob: Actor) -> None:
     """As many statements for a foreign blob as for an unknown one: their time tells nothing."""
-    from sqlalchemy import event
-
     said: list[str] = []
 
     def count(_c: object, _cu: object, statement: str, *_more: object) -> None:
@@ -79,7 +78,9 @@ def test_the_same_queries_run_whatever_exists(catalog: Catalog, bob: Actor) -> N
     event.remove(catalog.db.engine, "before_cursor_execute", count)
 
 
-def test_who_uploads_may_link_for_a_while(catalog: Catalog, alice: Actor, bob: Actor, bobs: Repo) -> None:
+def test_who_uploads_may_link_for_a_while(
+    catalog: Catalog, alice: Actor, bob: Actor, bobs: Repo
+) -> None:
     upload(catalog, bob, SECRET)
     assert catalog.blobs.held(bob, [OID]) == {OID: len(SECRET)}
     let_uploads_expire(catalog)
@@ -92,7 +93,9 @@ def test_who_uploads_may_link_for_a_while(catalog: Catalog, alice: Actor, bob: A
     assert catalog.blobs.held(alice, [OID]) == {OID: len(SECRET)}
 
 
-def test_the_declared_size_must_be_the_uploaded_one(catalog: Catalog, bob: Actor, bobs: Repo) -> None:
+def test_the_declared_size_must_be_the_uploaded_one(
+    catalog: Catalog, bob: Actor, bobs: Repo
+) -> None:
     upload(catalog, bob, SECRET)
     for size_bytes in (0, len(SECRET) + 1, -1, 2**63):
         plan = Plan("main", (PutLfs(RepoPath("w.bin"), OID, size_bytes),), "x")
@@ -100,14 +103,18 @@ def test_the_declared_size_must_be_the_uploaded_one(catalog: Catalog, bob: Actor
             catalog.commits.apply(bob, bobs, plan)
 
 
-def test_the_size_of_a_foreign_blob_is_not_told(catalog: Catalog, alice: Actor, bob: Actor, bobs: Repo) -> None:
+def test_the_size_of_a_foreign_blob_is_not_told(
+    catalog: Catalog, alice: Actor, bob: Actor, bobs: Repo
+) -> None:
     assert alice.name == "alice"
     plan = Plan("main", (PutLfs(RepoPath("w.bin"), OID, 1),), "x")
     with pytest.raises(BadRequest, match="no upload of yours"):
         catalog.commits.apply(bob, bobs, plan)
 
 
-def test_reading_a_repo_is_holding_its_bytes(catalog: Catalog, alice: Actor, bob: Actor, bobs: Repo) -> None:
+def test_reading_a_repo_is_holding_its_bytes(
+    catalog: Catalog, alice: Actor, bob: Actor, bobs: Repo
+) -> None:
     """Public: anybody signed in. Gated or private again: nobody new."""
     let_uploads_expire(catalog)
     carol = person(catalog, "carol")
@@ -130,7 +137,7 @@ def test_roles_come_and_go(catalog: Catalog, bob: Actor, bobs: Repo) -> None:
     commit_lfs(catalog, boss, repo(catalog, boss, "lab/vault", private=True), "w.bin", SECRET)
     refusal(catalog, bob, bobs, OID)
     for role in ("read", "contributor", "write", "admin"):
-        catalog.accounts.set_role("lab", "bob", role)  # type: ignore[arg-type]
+        catalog.accounts.set_role("lab", "bob", role)
         assert catalog.blobs.held(again(catalog, bob), [OID]) == {OID: len(SECRET)}
     catalog.accounts.set_role("lab", "bob", None)
     refusal(catalog, again(catalog, bob), bobs, OID)
@@ -212,7 +219,9 @@ CHUNK = b"c" * 32
 XORB, FILE = XetHash("1" * 64), XetHash("2" * 64)
 
 
-def test_chunks_are_found_only_in_what_one_may_read(catalog: Catalog, alice: Actor, bob: Actor) -> None:
+def test_chunks_are_found_only_in_what_one_may_read(
+    catalog: Catalog, alice: Actor, bob: Actor
+) -> None:
     catalog.blobs.uploaded(
         alice, OID, len(SECRET), xet_hash=FILE, xorbs=[XORB], eligible=[(CHUNK, XORB)]
     )
@@ -235,10 +244,10 @@ def test_a_file_hash_opens_only_the_repo_it_is_in(
     assert catalog.blobs.in_repo(bobs, OID) is None
 
 
-def test_a_pointer_as_an_ordinary_file_is_text(catalog: Catalog, alice: Actor, bob: Actor, bobs: Repo) -> None:
+def test_a_pointer_as_an_ordinary_file_is_text(
+    catalog: Catalog, alice: Actor, bob: Actor, bobs: Repo
+) -> None:
     """Whoever writes a pointer to foreign bytes gets back what they wrote: the pointer (B8)."""
-    from headwater.formats.lfs_pointer import encode_pointer
-
     assert alice.name == "alice"
     text = encode_pointer(OID, len(SECRET))
     commit(catalog, bob, bobs, {"w.bin": text})
@@ -250,7 +259,9 @@ def test_a_pointer_as_an_ordinary_file_is_text(catalog: Catalog, alice: Actor, b
     assert catalog.blobs.in_repo(bobs, OID) is None
     upload(catalog, bob, SECRET)  # now proven, the very same git object is a large file
     link(catalog, bob, bobs, OID, "proven.bin")
-    entry = catalog.files.find(bobs, catalog.refs.resolve(bobs, "main").tree, RepoPath("proven.bin"))
+    entry = catalog.files.find(
+        bobs, catalog.refs.resolve(bobs, "main").tree, RepoPath("proven.bin")
+    )
     assert entry.lfs is not None
     assert entry.size_bytes == len(SECRET)
 

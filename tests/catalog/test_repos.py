@@ -39,7 +39,9 @@ def test_a_new_repo_holds_its_attributes(catalog: Catalog, home: Repo) -> None:
     assert head is not None
     (first,) = catalog.history.list(home, head, 10)
     assert (first.title, first.author, first.parents) == ("initial commit", "alice", ())
-    assert [(ref.name, ref.commit) for ref in catalog.refs.list(home)] == [("refs/heads/main", head)]
+    assert [(ref.name, ref.commit) for ref in catalog.refs.list(home)] == [
+        ("refs/heads/main", head)
+    ]
 
 
 def test_types_have_names_of_their_own(catalog: Catalog, alice: Actor, home: Repo) -> None:
@@ -51,7 +53,9 @@ def test_types_have_names_of_their_own(catalog: Catalog, alice: Actor, home: Rep
 
 
 @pytest.mark.parametrize("again", ["alice/m", "Alice/M"])
-def test_a_name_is_taken_whatever_its_case(catalog: Catalog, alice: Actor, home: Repo, again: str) -> None:
+def test_a_name_is_taken_whatever_its_case(
+    catalog: Catalog, alice: Actor, home: Repo, again: str
+) -> None:
     with pytest.raises(Conflict) as met:
         repo(catalog, alice, again)
     assert met.value.message == "You already created this model repo"
@@ -104,7 +108,9 @@ def test_moving_onto_another_is_refused(catalog: Catalog, alice: Actor, home: Re
     assert catalog.repos.find(ANONYMOUS, "model", "alice/m") == home
 
 
-def test_the_operator_moves_and_proposes_without_an_account(catalog: Catalog, alice: Actor, home: Repo) -> None:
+def test_the_operator_moves_and_proposes_without_an_account(
+    catalog: Catalog, alice: Actor, home: Repo
+) -> None:
     org(catalog, "lab")
     moved = catalog.repos.move(OPERATOR, "model", "alice/m", RepoId("model", "lab", "m"))
     assert moved.creator_id is None
@@ -168,12 +174,24 @@ def test_revisions(catalog: Catalog, alice: Actor, home: Repo) -> None:
     catalog.refs.create_tag(alice, home, "annotated", first, "words")
     assert catalog.refs.resolve(home, "annotated").commit == first
     tree = catalog.refs.resolve(home, "main").tree
-    for unknown in ("", "nope", "0" * 40, tree, "refs/heads/nope", first[:7], "a\0b", "HEAD", first.upper()):
+    for unknown in (
+        "",
+        "nope",
+        "0" * 40,
+        tree,
+        "refs/heads/nope",
+        first[:7],
+        "a\0b",
+        "HEAD",
+        first.upper(),
+    ):
         with pytest.raises(RevisionNotFound):
             catalog.refs.resolve(home, unknown)
 
 
-def test_one_name_whatever_its_accents_are_made_of(catalog: Catalog, alice: Actor, home: Repo) -> None:
+def test_one_name_whatever_its_accents_are_made_of(
+    catalog: Catalog, alice: Actor, home: Repo
+) -> None:
     catalog.refs.create_branch(alice, home, "cafe\u0301")
     assert catalog.refs.resolve(home, "caf\u00e9").ref == "refs/heads/caf\u00e9"
     assert catalog.refs.resolve(home, "cafe\u0301").ref == "refs/heads/caf\u00e9"
@@ -226,7 +244,9 @@ def test_tags(catalog: Catalog, alice: Actor, home: Repo) -> None:
     catalog.refs.delete_tag(alice, home, "v1")
 
 
-def test_refs_have_a_limit(catalog: Catalog, alice: Actor, home: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refs_have_a_limit(
+    catalog: Catalog, alice: Actor, home: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(refs, "REFS_PER_REPO_MAX", 3)
     catalog.refs.create_branch(alice, home, "a")
     commit(catalog, alice, home, {"a": b"1"}, create_pr=True)

@@ -115,7 +115,9 @@ def test_a_late_retry_is_a_new_wish(
     assert commit(catalog, alice, home, {"a": b"1"}, create_pr=True).pr == 2
 
 
-def test_a_parent_may_be_named_by_its_first_digits(catalog: Catalog, alice: Actor, home: Repo) -> None:
+def test_a_parent_may_be_named_by_its_first_digits(
+    catalog: Catalog, alice: Actor, home: Repo
+) -> None:
     """The client takes 5 to 40 digits, in either case, for a parent."""
     head = catalog.refs.resolve(home, "main").commit
     first = commit(catalog, alice, home, {"a": b"1"}, parent=head[:7].upper())
@@ -136,7 +138,8 @@ def test_an_empty_plan_changes_nothing(catalog: Catalog, alice: Actor, home: Rep
 @pytest.fixture
 def lost_answers(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The connection breaks right behind a COMMIT, once: it took place, nobody was told."""
-    real, lost = catalog.commits._apply, []
+    real = catalog.commits._apply
+    lost: list[str] = []
 
     def apply(actor: Actor, repo: Repo, plan: Plan) -> commits.Committed:
         made = real(actor, repo, plan)
@@ -156,6 +159,8 @@ def test_a_lost_commit_is_looked_up_again(
 ) -> None:
     """A connection lost in COMMIT leaves the outcome open: asked again, the plan's key tells."""
     parent = catalog.refs.resolve(home, "main").commit
-    plan = Plan("main", changes(catalog, home, {"a": b"1"}), "x", parent=parent, create_pr=create_pr)
+    plan = Plan(
+        "main", changes(catalog, home, {"a": b"1"}), "x", parent=parent, create_pr=create_pr
+    )
     assert [catalog.commits.apply(alice, home, plan).oid] == lost_answers
     assert catalog.discussions.page(home, 0)[0] == int(create_pr)

@@ -12,7 +12,7 @@ Each cell has one sign for each verb: see, bytes, propose, write, manage.
 from dataclasses import replace
 
 import pytest
-from catalog_kit import again, digest, link, org, person, repo, upload
+from catalog_kit import again, commit, digest, link, org, person, repo, upload
 from sqlalchemy import update
 
 from headwater.catalog import schema as s
@@ -62,7 +62,7 @@ operator                        +++++   +++++    +++++  +DDD+     +DDD+         
 def expected() -> dict[tuple[str, str], str]:
     """(actor, visibility) -> five signs."""
     _, *lines = TABLE.strip("\n").splitlines()
-    cells = {}
+    cells: dict[tuple[str, str], str] = {}
     for line in lines:
         actor, signs = line[:32].strip(), line[32:].split()
         cells.update(zip(((actor, v) for v in VISIBILITIES), signs, strict=True))
@@ -101,7 +101,12 @@ def actors(catalog: Catalog, repos: dict[str, Repo]) -> dict[str, Actor]:
 
     for name in ("stranger", "reader", "other", "writer", "boss"):
         person(catalog, name)
-    for name, role in {"reader": "read", "other": "contributor", "writer": "write", "boss": "admin"}.items():
+    for name, role in {
+        "reader": "read",
+        "other": "contributor",
+        "writer": "write",
+        "boss": "admin",
+    }.items():
         catalog.accounts.set_role("lab", name, role)  # type: ignore[arg-type]
     person(catalog, "root", admin=True)
     return {
@@ -149,7 +154,9 @@ def sign(catalog: Catalog, actor: Actor, where: Repo, verb: Verb) -> str:
     return "+"
 
 
-def test_the_whole_table(catalog: Catalog, repos: dict[str, Repo], actors: dict[str, Actor]) -> None:
+def test_the_whole_table(
+    catalog: Catalog, repos: dict[str, Repo], actors: dict[str, Actor]
+) -> None:
     found = {
         (who, visibility): "".join(sign(catalog, actor, repos[visibility], v) for v in VERBS)
         for who, actor in actors.items()
@@ -184,7 +191,9 @@ def test_bytes_are_held_where_they_may_be_read(
                 assert catalog.may_read_bytes(actor, catalog.repos.by_id(OPERATOR, where.id)) == may
 
 
-def test_missing_and_private_are_one(catalog: Catalog, repos: dict[str, Repo], actors: dict[str, Actor]) -> None:
+def test_missing_and_private_are_one(
+    catalog: Catalog, repos: dict[str, Repo], actors: dict[str, Actor]
+) -> None:
     """Same class, status and text for a repo that is not there, in each verb."""
     assert repos["private"].private
     for who in ("anonymous", "stranger", "stranger, repo.write on it"):
@@ -193,7 +202,9 @@ def test_missing_and_private_are_one(catalog: Catalog, repos: dict[str, Repo], a
             for name in ("lab/private", "lab/nothing", "nobody/nothing"):
                 with pytest.raises(RepoNotFound) as error:
                     catalog.repos.find(actors[who], "model", name, verb)
-                met.append((type(error.value), error.value.status, error.value.message.replace(name, "X")))
+                met.append(
+                    (type(error.value), error.value.status, error.value.message.replace(name, "X"))
+                )
             assert len(set(met)) == 1, met
 
 
@@ -218,7 +229,9 @@ def test_a_transfer_drops_the_old_owner(catalog: Catalog) -> None:
     alice, boss = again(catalog, alice), person(catalog, "boss")
     repo(catalog, alice, "alice/m", private=True)
     catalog.repos.move(alice, "model", "alice/m", RepoId("model", "lab", "m"))
-    signs = "".join(sign(catalog, alice, catalog.repos.find(boss, "model", "lab/m"), v) for v in VERBS)
+    signs = "".join(
+        sign(catalog, alice, catalog.repos.find(boss, "model", "lab/m"), v) for v in VERBS
+    )
     assert signs == "+++++"  # by her role in the organisation
     for old in ("alice/m", "lab/m"):
         with pytest.raises(RepoNotFound):
@@ -285,16 +298,14 @@ def test_moving_into_a_namespace_asks_as_creating_there(
 ) -> None:
     repo(catalog, actors["stranger"], "stranger/mine")
     for who, namespace in (("stranger", "lab"), ("stranger", "nobody"), ("reader", "stranger")):
+        to = RepoId("model", namespace, "taken-away")
         with pytest.raises((Forbidden, NotFound)):
-            to = RepoId("model", namespace, "taken-away")
             catalog.repos.move(actors[who], "model", "stranger/mine", to)
     assert catalog.repos.find(ANONYMOUS, "model", "stranger/mine").namespace == "stranger"
 
 
 def test_pull_requests_are_their_authors(catalog: Catalog) -> None:
     """A stranger opens one and adds to it; nobody else does without the right to write."""
-    from catalog_kit import commit
-
     alice, bob, carol = (person(catalog, name) for name in ("alice", "bob", "carol"))
     home = repo(catalog, alice, "alice/m")
     with pytest.raises(Forbidden):

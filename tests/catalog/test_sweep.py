@@ -1,5 +1,7 @@
 """gc's questions: what is dead goes after its grace, what lives never does. Rule F16."""
 
+from functools import partial
+
 import pytest
 from catalog_kit import (
     commit,
@@ -21,9 +23,11 @@ from headwater.catalog import clock
 from headwater.catalog import schema as s
 from headwater.catalog.actors import Actor
 from headwater.catalog.catalog import Catalog
+from headwater.catalog.commits import Plan, PutLfs
+from headwater.catalog.git import GitObjects
 from headwater.catalog.models import Repo
 from headwater.errors import BadRequest, Conflict, HeadwaterError, NotFound
-from headwater.names import Digest, XetHash
+from headwater.names import Digest, RepoPath, XetHash
 
 LATER_MS = 10**15
 
@@ -114,12 +118,14 @@ def test_a_ref_made_during_the_walk_is_seen(
 def test_a_history_with_a_gap_is_left_alone(catalog: Catalog, alice: Actor, home: Repo) -> None:
     """What cannot be walked to its end is not swept: the gap may hide what is alive."""
     commit(catalog, alice, home, {"a/b": b"x"})
-    tree = next(e.oid for e in catalog.files.list(home, catalog.refs.resolve(home, "main").tree) if e.path == "a")
+    tree = next(
+        e.oid
+        for e in catalog.files.list(home, catalog.refs.resolve(home, "main").tree)
+        if e.path == "a"
+    )
     catalog.commits.stage(home, [b"orphan"])
     with catalog.db.write() as conn:
         conn.execute(s.git_object.delete().where(s.git_object.c.oid == tree))
-    from headwater.catalog.git import GitObjects
-
     catalog.sweep.git = GitObjects(catalog.db)
     before = objects(catalog, home)
     with pytest.raises(NotFound):
@@ -179,7 +185,9 @@ def test_whoever_comes_between_wins(
     assert catalog.blobs.held(alice, [oid])
 
 
-def test_after_the_deletion_there_is_nothing_to_link(catalog: Catalog, alice: Actor, home: Repo) -> None:
+def test_after_the_deletion_there_is_nothing_to_link(
+    catalog: Catalog, alice: Actor, home: Repo
+) -> None:
     oid = upload(catalog, alice, b"weights")
     let_uploads_expire(catalog)
     assert catalog.sweep.forget_blob(oid, LATER_MS, gone)
@@ -236,9 +244,6 @@ class Gc(RuleBasedStateMachine):
 
     @rule(data=blobs, path=st.sampled_from(["x", "y"]), branch=st.sampled_from(["main", "dev"]))
     def link(self, data: bytes, path: str, branch: str) -> None:
-        from headwater.catalog.commits import Plan, PutLfs
-        from headwater.names import RepoPath
-
         plan = Plan(branch, (PutLfs(RepoPath(path), digest(data), None),), "x")
         try:
             self.catalog.commits.apply(self.alice, self.repo, plan)
@@ -275,7 +280,11 @@ class Gc(RuleBasedStateMachine):
     @rule()
     def delete(self) -> None:
         for oid in self.dead:
-            self.catalog.sweep.forget_blob(oid, LATER_MS, lambda oid=oid: self.bytes.discard(oid) is None)  # type: ignore[misc]
+            self.catalog.sweep.forget_blob(oid, LATER_MS, partial(self.remove, oid))
+
+    def remove(self, oid: Digest) -> bool:
+        self.bytes.discard(oid)
+        return True
 
     def teardown(self) -> None:
         for branch, files in self.branches.items():

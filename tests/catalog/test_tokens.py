@@ -68,7 +68,8 @@ def test_one_wrong_character_is_noticed(at: int, char: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "hf_", "hf_" + "a" * 36, "HF_" + "a" * 36, "bearer", "hf_é" + "a" * 35, "\0", "\ud800"]
+    "text",
+    ["", "hf_", "hf_" + "a" * 36, "HF_" + "a" * 36, "bearer", "hf_é" + "a" * 35, "\0", "\ud800"],
 )
 def test_what_is_not_a_token(catalog: Catalog, text: str) -> None:
     bad(catalog, text)

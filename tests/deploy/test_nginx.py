@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from live import HOST, LiveHub, free_port
 from raw import Raw
 

@@ -105,7 +105,7 @@ def serve(routes: Sequence[Route], *, http: Any = Connection) -> Iterator[int]:
     """A real server over these rows; its port. Checked to end by itself."""
     config = uvicorn.Config(
         Router(routes, SETTINGS), http=http, loop="uvloop", lifespan="off", ws="none",
-        log_level="critical", proxy_headers=False, timeout_graceful_shutdown=5,
+        log_level="critical", proxy_headers=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = uvicorn.Server(config)
     with socket.socket() as listener:

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
+from http_kit import request_of
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
@@ -29,7 +30,6 @@ from headwater.hub.replies import (
 )
 from headwater.names import Digest, RepoPath
 from headwater.settings import Settings
-from http_kit import request_of
 
 
 def test_json_takes_our_own_names() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from http_kit import SETTINGS, ask, scope
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
@@ -16,7 +17,6 @@ from headwater.hub.replies import json_reply, request_id
 from headwater.hub.routing import MethodNotAllowed, Params, Route, Router, Table
 from headwater.hub.templates import Template
 from headwater.names import RESERVED_NAMES
-from http_kit import SETTINGS, ask, scope
 
 ID = "/api/{T}/{id}"
 WEB = "/{prefix}{id}"
@@ -110,7 +110,11 @@ def test_reserved_words_are_never_a_namespace(word: str) -> None:
     "segment", ["%ff", "%c0%af", "%ed%a0%80", "a%00b", "%", "%2", "%zz", "a%", "%f8%88%80%80%80"]
 )
 def test_what_cannot_be_decoded_is_refused(segment: str) -> None:
-    for path in (f"/a/b/resolve/main/{segment}", f"/api/models/a/b/tree/{segment}", f"/x/{segment}"):
+    for path in (
+        f"/a/b/resolve/main/{segment}",
+        f"/api/models/a/b/tree/{segment}",
+        f"/x/{segment}",
+    ):
         with pytest.raises(InvalidPath):
             found(path)
 
@@ -284,7 +288,7 @@ def test_every_error_class_is_a_reply() -> None:
         return [kind, *(deep for sub in kind.__subclasses__() for deep in all_of(sub))]
 
     for kind in all_of(HeadwaterError):
-        more = {"size_bytes": 5} if kind.__name__ == "RangeNotSatisfiable" else {}
+        more: dict[str, Any] = {"size_bytes": 5} if kind.__name__ == "RangeNotSatisfiable" else {}
         answer = ask([failing(kind("what. do", **more))], "GET", b"/fail")
         assert answer.status == kind.status
         assert answer.headers["x-error-code"] == kind.code

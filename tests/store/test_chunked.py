@@ -1,5 +1,7 @@
 """Chunked files: put together from runs of chunks, the same bytes as if they had come plain."""
 
+import os
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -130,7 +132,9 @@ def test_one_layout_at_a_time(store: Store) -> None:
     put(store, FILE.data)
     put_file(store, FILE)
     assert [path.suffix for path in files_of(store, "blobs/**/*")] == [".chunked"]
+    os.utime(files_of(store, "**/*.chunked")[0], (1000, 1000))
     assert put(store, FILE.data).layout == "chunked"
+    assert not store.delete_blob(FILE.oid, unless_written_since_s=2000)  # kept as if written now
     assert [path.suffix for path in files_of(store, "blobs/**/*")] == [".chunked"]
     flip(files_of(store, "**/*.xorb")[0], 10)
     assert put(store, FILE.data).layout == "plain"

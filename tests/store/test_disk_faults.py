@@ -51,7 +51,7 @@ def test_every_call_fails_once(tmp_path: Path, fault: str, error: str, raised: s
         shutil.copytree(tmp_path / "store", root)
         result = run(
             [
-                *(str(STRACE), "-f", "--seccomp-bpf", "-o", str(tmp_path / "trace")),
+                *(str(STRACE), "-f", "-o", str(tmp_path / "trace"), "-e", f"trace={fault}"),
                 *("-e", f"inject={fault}:error={error}:when={nth}"),
                 *(sys.executable, str(HERE / "fault_script.py"), str(root)),
             ]

@@ -151,6 +151,25 @@ def test_gc_and_an_upload_that_needs_the_xorb(store: Store) -> None:
     assert outcomes <= {"Blob", "BadRequest"}
 
 
+def test_gc_and_an_upload_of_what_it_is_about_to_delete(store: Store) -> None:
+    """A blob or xorb of any age that is written again at that moment is there afterwards."""
+    xorb = MadeXorb.of([b"some chunk", b"another"])
+    data, before_s = b"old and new", time.time() - 600
+    for _ in range(60):
+        put(store, data)
+        put_xorb(store, xorb)
+        for path in (*files_of(store, "**/*.plain"), *files_of(store, "**/*.xorb")):
+            os.utime(path, (1000, 1000))  # unused for years
+        at_once(
+            lambda: put(store, data),
+            lambda: put_xorb(store, xorb),
+            lambda: store.delete_blob(digest(data), unless_written_since_s=before_s),
+            lambda: store.delete_xorb(xorb.hash, unless_used_since_s=before_s),
+        )
+        assert store.find(digest(data)) is not None
+        assert store.xorb(xorb.hash) is not None
+
+
 @pytest.mark.parametrize("threads", [8])
 def test_one_xorb_read_by_many(store: Store, threads: int) -> None:
     xorb = MadeXorb.of([DATA[at : at + 9000] for at in range(0, 500_000, 9000)])

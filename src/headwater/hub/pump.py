@@ -5,7 +5,8 @@
     take(count)    in a thread: the next pieces, for whoever sends them otherwise
     close()        in a thread: end the generator, once no other call is at work
 
-No more is ever handed out than was promised, and less is a failure, not an end.
+No more is ever handed out than was promised, and less is a failure, not an end. A piece must stay
+as it is when the next one is asked for.
 """
 
 from __future__ import annotations
@@ -88,17 +89,17 @@ class Pump:
                 turn_bytes -= sent_bytes
             return Turn.GONE
 
-    def take(self, count: int) -> list[bytes]:
+    def take(self, count: int) -> list[memoryview]:
         """Up to `count` next pieces; [] at the end. A failure waits for the call after the pieces
         that came before it."""
         with self._lock:
             if self._failure is not None:
                 raise self._failure
-            taken = [bytes(self._waiting)] if self._waiting else []
+            taken = [self._waiting] if self._waiting else []
             self._waiting = memoryview(b"")
             try:
                 while len(taken) < count and self.left_bytes and not self._stopping:
-                    taken.append(bytes(self._next()))
+                    taken.append(self._next())
             except Exception as failure:
                 if not taken:
                     raise

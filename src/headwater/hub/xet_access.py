@@ -119,7 +119,8 @@ class XetAccess:
         actor = tokens.actor_of(user_id, "read")
         for token in tokens.list(actor.name):
             if (token.name, token.created_ms) == (payload["token"], payload["made"]):
-                if token.revoked_ms is not None or (token.expires_ms or now_ms() + 1) <= now_ms():
+                expired = token.expires_ms is not None and token.expires_ms <= now_ms()
+                if expired or token.revoked_ms is not None:
                     break
                 return replace(
                     actor,

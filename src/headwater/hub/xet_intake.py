@@ -9,6 +9,8 @@ data); the file hash is made again, and the SHA-256 by decoding every byte. Only
 kept: first in the store, durable, then in the catalog, then the caller answers.
 
 A xorb that is missing and one that the sender cannot prove are told apart by no word of the answer.
+A xorb of a single chunk has that chunk's hash for its name, so its name alone is the proof; names
+of xorbs are told only to those who may read a file that is made of them.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from headwater.errors import BadRequest, Corrupt, Malformed, TooLarge
 from headwater.formats.xet_hash import is_dedup_eligible, range_hash
 from headwater.formats.xet_shard import ShardFile, ShardXorb, parse_shard
 from headwater.hub.context import Hub
-from headwater.names import XetHash
+from headwater.names import Digest, XetHash
 from headwater.store import ChunkedFile, XorbIndex
 
 # Clients ask for the first chunk of a file and then for about one chunk in 64 MB. A third of all
@@ -49,8 +51,14 @@ class Intake:
         for file in shard.files:
             self._check_file(file)
         note(len(shard.xorbs), total)
+        # A few records can name the same chunks over and over: years of work in one shard.
+        left_bytes = self.hub.settings.file_bytes_max
         for number, file in enumerate(shard.files, len(shard.xorbs) + 1):
-            self._keep(actor, file, partial(note, number - 1, total))
+            held = self._held(actor, file)
+            left_bytes -= 0 if held else file.raw_bytes
+            if left_bytes < 0:
+                raise TooLarge("the new files of this shard are too large together; send fewer")
+            self._keep(actor, file, held, partial(note, number - 1, total))
             note(number, total)
 
     def _check_xorb(self, xorb: ShardXorb) -> None:
@@ -83,18 +91,22 @@ class Intake:
             ):
                 raise _unknown(term.xorb)
 
-    def _keep(self, actor: Actor, file: ShardFile, tick: Callable[[], None]) -> None:
+    def _held(self, actor: Actor, file: ShardFile) -> Digest | None:
+        """The SHA-256 of this very file, if the actor may link it already: it was made here."""
+        known = self.hub.catalog.blobs.by_xet_hash(file.hash)
+        if known is None or file.sha256 not in (None, known):
+            return None
+        return known if known in self.hub.catalog.blobs.held(actor, [known]) else None
+
+    def _keep(
+        self, actor: Actor, file: ShardFile, held: Digest | None, tick: Callable[[], None]
+    ) -> None:
         blobs, store = self.hub.catalog.blobs, self.hub.store
-        claimed = file.sha256
-        known = blobs.by_xet_hash(file.hash)
-        trusted = (
-            known is not None and claimed in (None, known) and known in blobs.held(actor, [known])
-        )
         blob = store.write_chunked(
             file.hash,
             file.terms,
-            oid=known if trusted else claimed,
-            trusted=trusted,
+            oid=held or file.sha256,
+            trusted=held is not None,
             progress=lambda _bytes: tick(),
         )
         recipe = store.file(blob.oid)  # as kept: it may be an older one of the same bytes

@@ -15,6 +15,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 from starlette.requests import Request
@@ -35,6 +36,7 @@ from headwater.hub.xet_slots import Slots
 log = logging.getLogger(__name__)
 
 SHARDS_AT_ONCE = 4  # being checked: each keeps one core busy
+SHARDS_OF_ONE = 2  # of these, of one person: a large upload must not stop everybody else's
 SHARDS_HELD_MAX = 16  # in memory, 64 MiB at most each, checked or waiting to be
 EVENT_EVERY_S = 5.0  # clients give up after 300 s of silence; proxies in between after 60
 
@@ -64,6 +66,8 @@ class ShardRoutes:
         self.intake = Intake(hub)
         self._held = Slots(SHARDS_HELD_MAX, "shards")
         self._checked = asyncio.Semaphore(SHARDS_AT_ONCE)
+        # By user; an entry lasts as long as a shard of theirs is held.
+        self._of_one: WeakValueDictionary[int, asyncio.Semaphore] = WeakValueDictionary()
         self._running: set[asyncio.Task[None]] = set()  # the loop itself keeps no task alive
 
     def routes(self) -> list[Route]:
@@ -77,17 +81,21 @@ class ShardRoutes:
 
     async def v1(self, request: Request, params: Params) -> Response:
         """Goes on when the client hangs up: with its next try it finds the work done."""
-        await (await self._begin(request, params, _Progress()))
+        await asyncio.shield(await self._begin(request, params, _Progress()))
         return json_reply({"result": 1})
 
     async def v2(self, request: Request, params: Params) -> Response:
         progress = _Progress()
         task = await self._begin(request, params, progress)
-        return StreamingResponse(_events(task, progress), media_type="application/x-ndjson")
+        return StreamingResponse(
+            _events(task, progress),
+            media_type="application/x-ndjson",
+            headers={"X-Accel-Buffering": "no"},  # a proxy that waits for more would lose the point
+        )
 
     async def _begin(
         self, request: Request, params: Params, progress: _Progress
-    ) -> asyncio.Future[None]:
+    ) -> asyncio.Task[None]:
         """Read the shard and start the work on it, which nothing but `progress` stops."""
         self.access.current(params)
         access = await run(self.access.writer, request)
@@ -100,11 +108,13 @@ class ShardRoutes:
         task = asyncio.create_task(self._work(access.actor, data, progress))
         self._running.add(task)
         task.add_done_callback(self._finished)
-        return asyncio.shield(task)
+        return task
 
     async def _work(self, actor: Actor, data: bytes, progress: _Progress) -> None:
+        assert actor.user_id is not None, "nobody uploads without an account"
+        mine = self._of_one.setdefault(actor.user_id, asyncio.Semaphore(SHARDS_OF_ONE))
         try:
-            async with self._checked:
+            async with mine, self._checked:
                 await run(self.intake.take, actor, data, progress.note)
         finally:
             self._held.give_back()
@@ -115,7 +125,7 @@ class ShardRoutes:
             task.exception()  # looked at, so that it is not reported as forgotten
 
 
-async def _events(task: asyncio.Future[None], progress: _Progress) -> AsyncIterator[bytes]:
+async def _events(task: asyncio.Task[None], progress: _Progress) -> AsyncIterator[bytes]:
     try:
         while not (await asyncio.wait({task}, timeout=EVENT_EVERY_S))[0]:
             yield _line(type="validating", verified=progress.done, total=progress.total)
@@ -124,7 +134,7 @@ async def _events(task: asyncio.Future[None], progress: _Progress) -> AsyncItera
         progress.stop.set()
 
 
-def _outcome(task: asyncio.Future[None]) -> bytes:
+def _outcome(task: asyncio.Task[None]) -> bytes:
     error: BaseException | None
     error = Unavailable("The hub is stopping. Try again.") if task.cancelled() else task.exception()
     if error is None:

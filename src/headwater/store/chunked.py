@@ -9,6 +9,7 @@ What is not checked here: that the caller may name those xorbs. That is the hub'
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -20,9 +21,10 @@ from headwater.names import Digest, XetHash
 from headwater.store.blob import Blob
 from headwater.store.cache import Cache
 from headwater.store.containers import CHUNKED, Container, Footer
-from headwater.store.files import Temp
+from headwater.store.files import Temp, writing
 from headwater.store.hashing import Sha256
 from headwater.store.layout import Layout
+from headwater.store.locks import file_lock
 from headwater.store.recipe import ChunkedFile, pack_terms
 from headwater.store.xorb_index import XorbIndex
 from headwater.store.xorbs import OpenXorb, Xorbs
@@ -130,7 +132,12 @@ class Recipes:
 
     def sound(self, oid: Digest) -> Blob | None:
         """The blob, if it is chunked and its recipe and every record it needs match their
-        checksums: on disk, not in a cache."""
+        checksums: on disk, not in a cache. Its grace time begins anew, as if written now."""
+        with writing(f"blob {oid}"), file_lock(self._layout.root, shared=True):
+            try:
+                os.utime(self._layout.chunked(oid))
+            except FileNotFoundError:
+                return None
         fresh = Recipes(self._layout, Xorbs(self._layout))
         try:
             file = fresh.find(oid)

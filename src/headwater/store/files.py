@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Self
 
 from headwater.errors import HeadwaterError, NoSpace, Unavailable
+from headwater.store.locks import file_lock
 
 Buffer = bytes | bytearray | memoryview
 
@@ -80,6 +81,7 @@ class Folders:
     """
 
     def __init__(self, root: str) -> None:
+        self.root = root
         self._synced = {root}
         self._lock = threading.Lock()
 
@@ -163,7 +165,8 @@ def publish(source: str, path: str, folders: Folders) -> None:
     """Rename a file that was synced already; its new name is durable when this returns."""
     folder = os.path.dirname(path)
     folders.make(folder)
-    os.rename(source, path)
+    with file_lock(folders.root, shared=True):  # not between the look and the unlink of a delete
+        os.rename(source, path)
     sync_folder(folder)
 
 

@@ -16,7 +16,10 @@ _POLL_S = 0.02
 
 @contextmanager
 def file_lock(root: str, *, shared: bool) -> Iterator[None]:
-    """Holds the store's own lock: shared to renew grace times, alone to delete. Both are brief."""
+    """Holds the store's own lock: shared to publish or renew, alone to look at an age and delete.
+
+    Both are brief: nothing is read, written or synced under it.
+    """
     fd = os.open(f"{root}/{_LOCK_FILE}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)

@@ -32,6 +32,7 @@ from headwater.store.check import Checker, Finding, leftovers
 from headwater.store.chunked import Progress, Recipes
 from headwater.store.files import FOLDER_MODE, Folders, sync_folder, write_file, writing
 from headwater.store.layout import Layout
+from headwater.store.locks import file_lock
 from headwater.store.parts import PartWriter, Upload
 from headwater.store.plain import PlainWriter, open_plain, read_plain
 from headwater.store.recipe import ChunkedFile
@@ -159,7 +160,7 @@ class Store:
         """Forget a blob, in whatever layout; True when it was here and is gone. One written since
         `unless_written_since_s` (Unix time) stays. Harmless when it is not here."""
         gone = False
-        with writing(f"blob {oid}"):
+        with writing(f"blob {oid}"), file_lock(self._layout.root, shared=False):
             for path in (self._layout.plain(oid), self._layout.chunked(oid)):
                 with suppress(FileNotFoundError):
                     written_s = os.stat(path).st_mtime
