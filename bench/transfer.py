@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -106,9 +107,8 @@ def plain(folder: Path, mib: int, runs: int) -> None:
             out.write(os.urandom(MIB))
     port = free_port()
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port))
-    nginx = subprocess.Popen(
-        [shutil.which("nginx") or "/usr/sbin/nginx", "-c", folder / "nginx.conf"]
-    )
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    nginx = subprocess.Popen([program, "-c", folder / "nginx.conf"])
     hub = LiveHub(folder / "plain")
     hub.start(workers=1)
     token = hub.token("bench")
@@ -128,7 +128,7 @@ def plain(folder: Path, mib: int, runs: int) -> None:
     sha = ["sha256sum", str(source)]
     sha_s = median_s(runs, lambda: subprocess.run(sha, check=True, stdout=subprocess.DEVNULL))
     copy.unlink()
-    print(f"LFS upload                 {size_mb / lfs_s:8.0f} MB/s   (one PUT, its hash by the client"
+    print(f"LFS upload                 {size_mb / lfs_s:8.0f} MB/s   (one PUT, its hash by the client"  # noqa: E501
           f" included)\n  dd+fsync, then sha256sum {size_mb / (dd_s + sha_s):8.0f} MB/s   "
           f"ratio {(dd_s + sha_s) / lfs_s:.2f}")  # fmt: skip
     for workers in (1, 2):
@@ -176,10 +176,10 @@ def xet(folder: Path, mib: int, runs: int) -> None:
         with Raw(hub.url, token) as raw:
             raw.create("bench/xet")
         used = cpu_s(hub)
-        up.append(timed(lambda: client(hub, token, work / "a", UPLOAD, str(source))))
+        up.append(timed(partial(client, hub, token, work / "a", UPLOAD, str(source))))
         up_cpu.append(cpu_s(hub) - used)
         used = cpu_s(hub)
-        down.append(timed(lambda: client(hub, token, work / "b", DOWNLOAD, str(work / "out"))))
+        down.append(timed(partial(client, hub, token, work / "b", DOWNLOAD, str(work / "out"))))
         down_cpu.append(cpu_s(hub) - used)
         got = (work / "out" / "w.safetensors").stat().st_size
         assert got == mib * MIB
@@ -187,8 +187,9 @@ def xet(folder: Path, mib: int, runs: int) -> None:
         cas = work / "cas"
         cas.mkdir(parents=True)
         environ = clean_environ() | {"HF_HOME": str(work / "c")}
-        local.append(timed(lambda: subprocess.run(
-            [sys.executable, "-c", LOCAL_UP, str(source), str(cas)], check=True, env=environ)))  # fmt: skip
+        command = [sys.executable, "-c", LOCAL_UP, str(source), str(cas)]
+        limit = partial(subprocess.run, command, check=True, env=environ, timeout=120)
+        local.append(timed(limit))
         shutil.rmtree(work)
     median = statistics.median
     print(f"client start-up (in every figure below): {start_s:.2f} s")
@@ -206,14 +207,14 @@ def main() -> None:
     options.add_argument("--runs", type=int, default=3)
     options.add_argument("--folder", type=Path, default=None, help="where to work; default TMPDIR")
     args = options.parse_args()
-    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                  if line.startswith("model name")), "?")  # fmt: skip
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    model = names[0] if names else platform.machine()
     facts = {"cores": os.cpu_count(), "cpu": model, "kernel": platform.release(),
              "load": [round(x, 1) for x in os.getloadavg()]}  # fmt: skip
     print(json.dumps(facts))
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
-        print(f"files of {args.mib} MiB (plain, LFS) and {args.xet_mib} MiB (Xet), {args.runs} runs, "
-              f"median")  # fmt: skip
+        print(f"plain and LFS {args.mib} MiB, Xet {args.xet_mib} MiB, median of {args.runs} runs")
         plain(Path(name), args.mib, args.runs)
         xet(Path(name), args.xet_mib, args.runs)
 

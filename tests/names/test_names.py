@@ -217,7 +217,7 @@ def test_every_name_that_gets_in_is_a_plain_word(namespace: str, name: str) -> N
     "ref",
     [
         "", "refs/heads/x", "refs/pr/1", "HEAD", "@", "-x", "a..b", "a.lock", "a.lock/b", "a//b",
-        "/a", "a/", ".a", "a/.b", "a.", "a b", "a~1", "a^", "a:b", "a?", "a*", "a[", "a\\b", "a@{1}",
+        "/a", "a/", ".a", "a/.b", "a.", "a b", "a~1", "a^", "a:b", "a?", "a*", "a[", "a\\b", "a@{1}",  # noqa: E501
         "a\0", "a\n", "a\x7f", "0" * 40, "a\u202eb", "x" * (REF_BYTES_MAX + 1), "é" * 200,
     ],
 )  # fmt: skip
