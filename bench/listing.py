@@ -1,10 +1,11 @@
 """How quick are list, info, tree and resolve on a hub of 1,000 repos of 50 files?
 
-    python bench/listing.py [--repos 1000] [--files 50] [--requests 400]
+    python bench/listing.py [--repos 1000] [--files 50] [--requests 500]
 
 Builds the hub through the catalog, serves it for real, asks over keep-alive connections with one
-and with four clients, and prints the percentiles in milliseconds with machine and load. Exit 1
-when a p95 with one client is over 50 ms, the figure that the project promises.
+and with four clients, and prints the percentiles in milliseconds with machine and load. The
+clients share the machine with the server. Exit 1 when any p95 is over 50 ms, the figure that the
+project promises.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from headwater.settings import load
 from live import HOST, LiveHub
 
 P95_MS_MAX = 50.0
+TAGGED_EVERY = 10  # repos; info and resolve look among refs
 CARD = b"---\nlicense: apache-2.0\nlibrary_name: transformers\ntags: [bench, t%d]\n---\n# repo\n"
 
 
@@ -49,6 +51,8 @@ def fill(data: Path, repos: int, files: int) -> None:
             catalog.blobs.uploaded(actor, oid, 1_000_000)
             changes.append(PutLfs(RepoPath(f"model-{shard}.bin"), oid, 1_000_000))
         catalog.commits.apply(actor, repo, Plan("main", tuple(changes), "fill"))
+        if number % TAGGED_EVERY == 0:
+            catalog.refs.create_tag(actor, repo, "v1.0", "main", "first release")
     floors.close()
 
 
@@ -78,11 +82,22 @@ def measure(port: int, method: str, paths: list[str], clients: int) -> list[floa
     return sorted(ms for mine in times for ms in mine)
 
 
+def measured(hub: LiveHub, method: str, paths: list[str], clients: int) -> list[float]:
+    """As `measure`; a failure leaves no server behind, and times are there for every request."""
+    try:
+        ms = measure(hub.port, method, paths, clients)
+        assert len(ms) == len(paths), f"{len(paths) - len(ms)} requests failed; {hub.log_tail()}"
+    except BaseException:
+        hub.kill()
+        raise
+    return ms
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--repos", type=int, default=1000)
     options.add_argument("--files", type=int, default=50)
-    options.add_argument("--requests", type=int, default=400)
+    options.add_argument("--requests", type=int, default=500)
     args = options.parse_args()
     rng = random.Random(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -108,7 +123,7 @@ def main() -> int:
                     for n in range(args.requests)
                 ],
             ),
-            "list 1000": ("GET", ["/api/models?limit=1000"] * (args.requests // 8)),
+            "list 1000": ("GET", ["/api/models?limit=1000"] * args.requests),
             "info": ("GET", [f"/api/models/{p}" for p in picks]),
             "info with sizes": ("GET", [f"/api/models/{p}?blobs=true" for p in picks]),
             "tree, recursive": (
@@ -123,12 +138,13 @@ def main() -> int:
         over = []
         for name, (method, paths) in kinds.items():
             for clients in (1, 4):
-                ms = measure(hub.port, method, paths, clients)
+                ms = measured(hub, method, paths, clients)
                 p50, p95, p99 = (ms[min(len(ms) - 1, int(len(ms) * q))] for q in (0.5, 0.95, 0.99))
                 print(f"{name:24}{clients:8}{p50:8.1f}{p95:8.1f}{p99:8.1f}")
-                if clients == 1 and p95 > P95_MS_MAX:
-                    over.append(name)
+                if p95 > P95_MS_MAX:
+                    over.append(f"{name} ({clients} clients, {p95:.0f} ms)")
         hub.stop()
+    print(f"load at the end {' '.join(f'{x:.1f}' for x in os.getloadavg())}")
     print(
         f"over {P95_MS_MAX:.0f} ms: {', '.join(over)}"
         if over

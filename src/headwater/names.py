@@ -143,7 +143,7 @@ def _check_segment(segment: str, path: str) -> None:
     if segment[-1] in ". ":
         raise InvalidPath(f"segment {shown(segment)} {where} ends in a dot or space")
     bare = _IGNORABLE.sub("", unicodedata.normalize("NFKC", segment)).lower()
-    if bare in _RESERVED_SEGMENTS or bare in (".", "..") or "/" in bare:
+    if bare in _RESERVED_SEGMENTS or bare in ("", ".", "..") or "/" in bare:
         raise InvalidPath(f"segment {shown(segment)} {where} is reserved or looks like it")
 
 
@@ -202,20 +202,24 @@ _REF_BAD = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|\Z)|(^|/)\
 
 def check_ref_part(text: str, what: str = "branch") -> str:
     """A branch or tag name by git's `check-ref-format`, stricter: not `refs/…`, not a commit id."""
+    try:
+        name = unicodedata.normalize("NFC", text) if isinstance(text, str) else ""
+        size_bytes = len(name.encode("utf-8"))
+    except UnicodeEncodeError:
+        size_bytes = 0
     if (
-        not isinstance(text, str)
-        or not 0 < len(text.encode("utf-8", "replace")) <= REF_BYTES_MAX
-        or _REF_BAD.search(text)
-        or text.startswith(("refs/", "-"))
-        or text in ("@", "HEAD")
-        or _HEX40.match(text)
-        or any(c in _BIDI for c in text)
+        not 0 < size_bytes <= REF_BYTES_MAX
+        or _REF_BAD.search(name)
+        or name.startswith(("refs/", "-"))
+        or name in ("@", "HEAD")
+        or _HEX40.match(name)
+        or any(c in _BIDI for c in name)
     ):
         raise InvalidName(f"Invalid reference for a {what}: {shown(text)}")
-    return unicodedata.normalize("NFC", text)
+    return name
 
 
 def shown(text: object, limit: int = 80) -> str:
     """A piece of someone else's text, fit for a message: escaped, cut, ASCII."""
     body = ascii(text)
-    return body if len(body) <= limit else body[:limit] + "…'"
+    return body if len(body) <= limit else body[:limit] + "...'"

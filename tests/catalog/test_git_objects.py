@@ -83,6 +83,10 @@ def test_a_flipped_bit_never_gives_wrong_bytes(
             (found,) = problems(catalog, store)
             assert found == Problem("alice/m", heard)
             assert entry.oid in heard
+    # Well-formed, of the right length, and another file: only the hash can tell.
+    overwrite(catalog, entry.oid, data=zlib.compress(CONTENT[::-1]))
+    with pytest.raises(Corrupt):
+        catalog.files.read(home, entry)
     overwrite(catalog, entry.oid, data=good)
     assert catalog.files.read(home, entry) == CONTENT
     assert problems(catalog, store) == []

@@ -84,6 +84,9 @@ def test_old_names_lead_on(catalog: Catalog, alice: Actor, home: Repo) -> None:
     new = repo(catalog, alice, "alice/m")  # an old name may be used again, and then leads there
     assert catalog.repos.find(ANONYMOUS, "model", "alice/m").id == new.id
     assert catalog.repos.find(ANONYMOUS, "model", "alice/n").id == home.id
+    catalog.repos.delete(alice, "model", "alice/m")
+    with pytest.raises(RepoNotFound):  # an old name that was used again leads back to nothing
+        catalog.repos.find(ANONYMOUS, "model", "alice/m")
     catalog.repos.delete(alice, "model", "lab/o")
     with pytest.raises(RepoNotFound):
         catalog.repos.find(ANONYMOUS, "model", "alice/n")
