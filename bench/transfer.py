@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 import numpy as np
 
@@ -71,10 +72,10 @@ with hf_xet.XetSession().new_file_download_group(endpoint='local://' + sys.argv[
 """
 NGINX = """
 {user} worker_processes auto; pid {folder}/nginx.pid; error_log {folder}/nginx.err; daemon off;
-events {{ worker_connections 512; }}
-http {{ access_log off; sendfile on; tcp_nopush on; default_type application/octet-stream;
-client_body_temp_path {folder}/n1; proxy_temp_path {folder}/n2; fastcgi_temp_path {folder}/n3;
-uwsgi_temp_path {folder}/n4; scgi_temp_path {folder}/n5;
+events {{ worker_connections 512; }} http {{ access_log off; sendfile on; tcp_nopush on;
+default_type application/octet-stream; client_body_temp_path {folder}/n1;
+proxy_temp_path {folder}/n2; fastcgi_temp_path {folder}/n3; uwsgi_temp_path {folder}/n4;
+scgi_temp_path {folder}/n5;
 server {{ listen 127.0.0.1:{port}; root {folder}/files; }} }}
 """
 
@@ -146,14 +147,12 @@ def client(hub: LiveHub, token: str, home: Path, code: str, *args: str) -> None:
         "HF_ENDPOINT": hub.url, "HF_TOKEN": token, "HF_HOME": str(home),
         "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }  # fmt: skip
-    subprocess.run([sys.executable, "-c", code, *args], check=True, env=environ,
-                   stdout=subprocess.DEVNULL)  # fmt: skip
+    subprocess.run([sys.executable, "-c", code, *args], check=True, env=environ, stdout=DEVNULL)
 
 
 def random_file(path: Path, mib: int) -> None:
     with path.open("wb") as out:
-        for _ in range(mib):
-            out.write(os.urandom(MIB))
+        out.writelines(os.urandom(MIB) for _ in range(mib))
 
 
 def bf16_file(path: Path, mib: int) -> None:
@@ -182,7 +181,7 @@ def lfs(folder: Path, mib: int, runs: int) -> None:
             cpus.append(cpu_s(hub) - used)
             dd_s.append(timed(partial(subprocess.run, dd, check=True)))
             copy.unlink()
-            sha = partial(subprocess.run, ["sha256sum", source], check=True, stdout=-3)
+            sha = partial(subprocess.run, ["sha256sum", source], check=True, stdout=DEVNULL)
             sha_s.append(timed(sha))
     source.unlink()
     shutil.rmtree(folder / "lfs")
@@ -275,7 +274,7 @@ def xet(folder: Path, mib: int, runs: int) -> list[str]:
         def local(code: str, *args: str, work: Path = work, said: list[str] = said) -> None:
             environ = clean_environ() | {"HF_HOME": str(work / "c")}
             command = [sys.executable, "-c", code, *args]
-            done = subprocess.run(command, check=True, env=environ, stdout=-1, text=True)
+            done = subprocess.run(command, check=True, env=environ, stdout=PIPE, text=True)
             said.append(done.stdout)
 
         whole = timed(partial(local, LOCAL_UP, str(source), str(work / "cas")))

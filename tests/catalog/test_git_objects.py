@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from catalog_kit import commit, commit_lfs, contents_of, digest, files_of, person, repo
 from dulwich.objects import ObjectID, Tree
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from real_git import bare_repository
 from sqlalchemy import select, update
@@ -172,6 +172,7 @@ names = st.text(
 
 
 @given(st.dictionaries(names, st.sampled_from([MODE_FILE, MODE_EXEC, MODE_TREE]), max_size=12))
+@example({"a": MODE_TREE, "a-b": MODE_FILE, "a.b": MODE_TREE, "a0": MODE_FILE, "é": MODE_EXEC})
 def test_trees_are_ordered_as_git_orders_them(modes: dict[str, int]) -> None:
     """dulwich, another implementation, makes the same bytes of the same rows."""
     oid = GitOid("ab" * 20)
