@@ -285,7 +285,6 @@ def xet(folder: Path, mib: int, runs: int) -> list[str]:
         note("local download", timed(down))
         subprocess.run(["cmp", source, work / "back"], check=True)
         shutil.rmtree(work)
-    source.unlink()
     missed = []
     for way, least in CORE_MB_MIN.items():
         core = speed(size_mb, sums[f"{way} cpu"])
