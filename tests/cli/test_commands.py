@@ -73,6 +73,22 @@ def test_a_fine_grained_token_does_what_its_lines_say(hub: LiveHub) -> None:
         assert raw.create("ines/new").status == 403
 
 
+def test_a_token_revoked_while_a_commit_arrives_commits_nothing(hub: LiveHub) -> None:
+    publish(hub, "rea", "rea/m", b"2" * 100)
+    token = hub.cli("token", "create", "rea", "--name", "late", "--role", "write").stdout.strip()
+
+    def body() -> Iterator[bytes]:
+        yield b'{"key": "header", "value": {"summary": "late"}}\n'
+        assert hub.cli("token", "revoke", "rea", "late").returncode == 0
+        yield b'{"key": "file", "value": {"path": "late.txt", "content": "bGF0ZQ==",'
+        yield b' "encoding": "base64"}}\n'
+
+    with Raw(hub.url, token) as raw:
+        assert raw.http.post("/api/models/rea/m/commit/main", content=body()).status_code == 401
+    with Raw(hub.url, hub.token("rea")) as raw:
+        assert raw.get("rea/m", "late.txt").status_code == 404
+
+
 def test_mistakes_are_one_clear_line(hub: LiveHub, tmp_path: Path) -> None:
     for args, code, words in (
         (("token", "create", "nobody"), 3, "no user"),

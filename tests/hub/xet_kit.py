@@ -13,7 +13,7 @@ import os
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from headwater.catalog.catalog import Catalog
 from headwater.catalog.models import Repo
 from headwater.hub.connection import Connection
 from headwater.hub.context import Hub
-from headwater.hub.routing import Router
+from headwater.hub.routing import Route, Router
 from headwater.hub.signing import Signer
 from headwater.hub.xet_routes import xet_routes
 from headwater.names import RepoId, XetHash
@@ -192,12 +192,14 @@ class Sent:
 
 
 @contextmanager
-def serve(**settings: Any) -> Iterator[Cas]:
-    """A hub with the Xet routes alone, on a free port, over a fresh folder."""
+def serve(
+    rows: Callable[[Hub], Sequence[Route]] = xet_routes, **settings: Any
+) -> Iterator[Cas]:
+    """A hub on a free port, over a fresh folder; with the Xet routes alone if nothing is said."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         hub = make_hub(folder / "data", **settings)
-        router = Router(xet_routes(hub), hub.settings)
+        router = Router(rows(hub), hub.settings)
         seen: list[str] = []
 
         async def app(scope: Any, receive: Any, send: Any) -> None:

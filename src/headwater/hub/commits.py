@@ -10,7 +10,6 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headwater.catalog.actors import Actor
 from headwater.catalog.commits import Plan
 from headwater.catalog.models import Entry, Repo
 from headwater.catalog.rights import Verb
@@ -98,7 +97,7 @@ class CommitRoutes:
 
     async def commit(self, request: Request, params: Params) -> Response:
         create_pr = flag(request, "create_pr")
-        actor, repo = await run(self._may, request, params)
+        repo = await run(self._may, request, params)
         limit = self.hub.settings.regular_bytes_max * 4 // 3 + LINE_OVERHEAD_BYTES
         reader = CommitReader(
             lambda contents: self.hub.catalog.commits.stage(repo, contents),
@@ -106,17 +105,18 @@ class CommitRoutes:
         )
         lines = ndjson_lines(request, self.hub.settings.commit_bytes_max, limit)
         plan = await reader.read(lines, params["rev"], create_pr=create_pr)
-        return await run(self._commit, request, actor, repo, plan)
+        return await run(self._commit, request, repo, plan)
 
-    def _may(self, request: Request, params: Params) -> tuple[Actor, Repo]:
+    def _may(self, request: Request, params: Params) -> Repo:
         """Refused before the body is read, and asked again when the commit is made."""
         actor = self.hub.actor(request)
         repo = repo_of(self.hub, actor, params, _verb(request, params))
         self.hub.catalog.refs.resolve(repo, params["rev"])
-        return actor, repo
+        return repo
 
-    def _commit(self, request: Request, actor: Actor, repo: Repo, plan: Plan) -> Response:
-        made = self.hub.catalog.commits.apply(actor, repo, plan)
+    def _commit(self, request: Request, repo: Repo, plan: Plan) -> Response:
+        # Looked up again: the body may have taken minutes, and the token may be revoked by now.
+        made = self.hub.catalog.commits.apply(self.hub.actor(request), repo, plan)
         at = f"{base_url(request)}/{repo.prefix}{repo.full}"
         body: dict[str, Any] = {
             "success": True,
