@@ -166,25 +166,28 @@ def cut(data: bytes, at: Sequence[int]) -> list[bytes]:
 )
 def test_lines_come_out_whole(lines: list[bytes], at: list[int], end: bytes, ended: bool) -> None:
     data = end.join(lines) + (end if ended else b"")
-    found = all_of(ndjson_lines(request_of(cut(data, at)), 100, 10_000))
+    found = all_of(ndjson_lines(request_of(cut(data, at)), line_bytes_max=100, limit_bytes=10_000))
     assert found == [(n, line) for n, line in enumerate(lines, 1) if line]
 
 
 def test_a_long_line_is_named_before_it_has_all_arrived() -> None:
     request = request_of([b"{}\n", b"x" * 60, b"x" * 60], leaves=True)
     with pytest.raises(TooLarge, match="Line 2"):
-        all_of(ndjson_lines(request, 100, 10_000))
+        all_of(ndjson_lines(request, line_bytes_max=100, limit_bytes=10_000))
 
 
 def test_all_lines_together_have_a_limit() -> None:
     with pytest.raises(TooLarge):
-        all_of(ndjson_lines(request_of([b"{}\n"] * 100), 100, 150))
+        all_of(ndjson_lines(request_of([b"{}\n"] * 100), line_bytes_max=100, limit_bytes=150))
 
 
 def test_many_pieces_of_one_line_cost_linear_time() -> None:
     request = request_of([b"x" * 1000] * 5000)
     started = time.perf_counter()
-    assert len(all_of(ndjson_lines(request, 10 * MB, 10 * MB))[0][1]) == 5_000_000
+    assert (
+        len(all_of(ndjson_lines(request, line_bytes_max=10 * MB, limit_bytes=10 * MB))[0][1])
+        == 5_000_000
+    )
     assert time.perf_counter() - started < 5
 
 

@@ -192,9 +192,7 @@ class Sent:
 
 
 @contextmanager
-def serve(
-    rows: Callable[[Hub], Sequence[Route]] = xet_routes, **settings: Any
-) -> Iterator[Cas]:
+def serve(rows: Callable[[Hub], Sequence[Route]] = xet_routes, **settings: Any) -> Iterator[Cas]:
     """A hub on a free port, over a fresh folder; with the Xet routes alone if nothing is said."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -208,6 +206,7 @@ def serve(
 
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
+        listener.listen()  # at once: a test that is faster than the thread waits in line
         config = uvicorn.Config(
             app,
             http=Connection,

@@ -85,7 +85,7 @@ def decode_json(raw: bytes, type: type[T]) -> T:
     """JSON, strictly: no duplicate keys, no NaN, no number out of range, no deep nesting."""
     try:
         value = msgspec.json.decode(raw, type=type)
-        json.loads(raw, object_pairs_hook=_no_duplicates)  # msgspec takes the last of two keys
+        check_keys(raw)
     except msgspec.ValidationError as error:
         raise BadRequest(f"The body does not fit: {shown(str(error), 200)}") from None
     except (msgspec.DecodeError, ValueError) as error:
@@ -93,6 +93,12 @@ def decode_json(raw: bytes, type: type[T]) -> T:
     except RecursionError:
         raise BadRequest("The body is nested too deeply.") from None
     return value
+
+
+def check_keys(raw: bytes) -> None:
+    """BadRequest for an object with one key twice, of which msgspec takes the last; ValueError or
+    RecursionError for what is wrong in places that msgspec skips."""
+    json.loads(raw, object_pairs_hook=_no_duplicates)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> None:
@@ -133,7 +139,7 @@ def decode_form(raw: bytes) -> dict[str, Any]:
 
 
 async def ndjson_lines(
-    request: Request, line_bytes_max: int, limit_bytes: int
+    request: Request, *, line_bytes_max: int, limit_bytes: int
 ) -> AsyncIterator[tuple[int, bytes]]:
     """(line number from 1, line) for each line that is not blank; TooLarge names a long one.
 

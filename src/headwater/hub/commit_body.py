@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
@@ -20,10 +21,13 @@ import msgspec
 from headwater.catalog.commits import Change, Plan, PutFile, PutLfs, Remove
 from headwater.errors import BadRequest, Malformed, TooLarge
 from headwater.hub import wire
+from headwater.hub.bodies import check_keys
 from headwater.names import Digest, GitOid, RepoPath, shown
 
 STAGE_BYTES = 8 * 2**20  # staged at once: one transaction, one sync
 OPERATIONS_MAX = 100_000
+MESSAGE_CHARS_MAX = 200  # of a parser's message, which may repeat the value that it met
+_COMMIT = re.compile(r"[0-9A-Fa-f]{5,40}\Z")
 Stage = Callable[[list[bytes]], list[GitOid]]  # blocking
 T = TypeVar("T")
 
@@ -66,6 +70,7 @@ class CommitReader:
 
     def _line(self, line: bytes) -> None:
         parsed = _decode(line, wire.CommitLine)
+        _check_whole(line)
         if parsed.key == "header":
             if self._header is not None or self._changes:
                 raise Malformed("the header must be the first line, and there is one")
@@ -146,12 +151,21 @@ class CommitReader:
 
 
 def _check_parent(parent: str | None) -> None:
-    if parent:
-        GitOid(parent)
+    """Whole or its first digits, as the client lets people write it."""
+    if parent and not _COMMIT.match(parent):
+        raise BadRequest(f"parentCommit {shown(parent)} is not 5 to 40 hex digits of a commit id")
+
+
+def _check_whole(line: bytes) -> None:
+    """What `_decode` passes over: keys that come twice, and fields that nobody asked for."""
+    try:
+        check_keys(line)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(shown(str(error), MESSAGE_CHARS_MAX)) from None
 
 
 def _decode(data: Any, type: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(str(error)) from None
+        raise Malformed(shown(str(error), MESSAGE_CHARS_MAX)) from None

@@ -51,8 +51,10 @@ class CommitRoutes:
         return await run(self._preupload, request, params, body)
 
     def _preupload(self, request: Request, params: Params, body: wire.Preupload) -> Response:
-        repo = repo_of(self.hub, self.hub.actor(request), params, _verb(request, params))
+        actor = self.hub.actor(request)
+        repo = repo_of(self.hub, actor, params, _verb(request, params))
         revision = self.hub.catalog.refs.resolve(repo, params["rev"])
+        tells = self.hub.catalog.may_read_bytes(actor, repo)  # one may propose behind a gate
         paths = [RepoPath(file.path) for file in body.files]
         known = {
             entry.path: entry
@@ -71,7 +73,7 @@ class CommitRoutes:
                 "uploadMode": self._mode(path, file, lfs.matches),
                 "shouldIgnore": ignore.matches(path),
             }
-            if path in known:
+            if path in known and tells:
                 answer["oid"] = known[path].etag
             files.append(answer)
         return json_reply({"files": files, "commitOid": revision.commit})
@@ -103,7 +105,9 @@ class CommitRoutes:
             lambda contents: self.hub.catalog.commits.stage(repo, contents),
             self.hub.settings.regular_bytes_max,
         )
-        lines = ndjson_lines(request, self.hub.settings.commit_bytes_max, limit)
+        lines = ndjson_lines(
+            request, line_bytes_max=limit, limit_bytes=self.hub.settings.commit_bytes_max
+        )
         plan = await reader.read(lines, params["rev"], create_pr=create_pr)
         return await run(self._commit, request, repo, plan)
 

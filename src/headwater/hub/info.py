@@ -19,6 +19,7 @@ from headwater.errors import BadRequest
 from headwater.hub.weights import Weights
 from headwater.names import RepoType
 
+MASKED_OID = "*" * 64  # for those outside a gate: names and sizes are public, hashes are not
 SIBLINGS_MAX = 50_000  # of one info reply; larger repos are walked with the tree route
 
 _COMMON = (
@@ -88,8 +89,10 @@ class Describe:
         *,
         revision: Revision | None = None,
         blobs: bool = False,
+        masked: bool = False,
     ) -> dict[str, Any]:
-        """`revision` (default main) is where sha and siblings come from; `blobs` adds sizes."""
+        """`revision` (default main) is where sha and siblings come from; `blobs` adds sizes, and
+        the SHA-256 of large files unless it is `masked`."""
         repo = listed.repo
         body: dict[str, Any] = {"_id": repo.hub_id, "id": repo.full}
         if repo.type == "model":
@@ -109,7 +112,7 @@ class Describe:
         if "siblings" in fields or wants_weights:
             entries = self._entries(listed, revision)
             if "siblings" in fields:
-                body["siblings"] = [_sibling(entry, blobs) for entry in entries]
+                body["siblings"] = [_sibling(entry, blobs, masked) for entry in entries]
             if wants_weights and (summary := self.weights.summary(entries)):
                 body["safetensors"] = summary
         return body
@@ -126,7 +129,7 @@ class Describe:
         return [entry for entry in entries if entry.kind == "file"]
 
 
-def _sibling(entry: Entry, blobs: bool) -> dict[str, Any]:
+def _sibling(entry: Entry, blobs: bool, masked: bool) -> dict[str, Any]:
     if not blobs:
         return {"rfilename": entry.path}
     body: dict[str, Any] = {
@@ -136,7 +139,7 @@ def _sibling(entry: Entry, blobs: bool) -> dict[str, Any]:
     }
     if entry.lfs:
         body["lfs"] = {
-            "sha256": entry.lfs.oid,
+            "sha256": MASKED_OID if masked else entry.lfs.oid,
             "size": entry.lfs.size_bytes,
             "pointerSize": entry.lfs.pointer_bytes,
         }

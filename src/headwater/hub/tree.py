@@ -14,7 +14,7 @@ from headwater.catalog.models import CommitInfo, Entry, Repo, Revision
 from headwater.errors import BadRequest
 from headwater.hub.bodies import form_or_json
 from headwater.hub.context import Hub
-from headwater.hub.info import Describe, info_fields, list_fields
+from headwater.hub.info import MASKED_OID, Describe, info_fields, list_fields
 from headwater.hub.pages import decode_cursor, encode_cursor, flag, limit_of
 from headwater.hub.replies import json_reply, next_link
 from headwater.hub.routing import Route
@@ -87,13 +87,20 @@ class TreeRoutes:
         return json_reply(rows, headers=headers)
 
     def info(self, request: Request, params: Params) -> Response:
-        repo = repo_of(self.hub, self.hub.actor(request), params)
+        actor = self.hub.actor(request)
+        repo = repo_of(self.hub, actor, params)
         fields = info_fields(repo.type, request.query_params.getlist("expand"))
         revision = None
         if "rev" in params:
             revision = self.hub.catalog.refs.resolve(repo, params["rev"])
         listed = self.hub.catalog.listing.one(repo)
-        body = self.describe(listed, fields, revision=revision, blobs=flag(request, "blobs"))
+        body = self.describe(
+            listed,
+            fields,
+            revision=revision,
+            blobs=flag(request, "blobs"),
+            masked=not self.hub.catalog.may_read_bytes(actor, repo),
+        )
         headers = {"X-Repo-Commit": body["sha"]} if body.get("sha") else {}
         return json_reply(body, headers=headers)
 
@@ -189,7 +196,7 @@ def _item(entry: Entry, last: CommitInfo | None, masked: bool, offer_xet: bool) 
     }
     if entry.lfs:
         body["lfs"] = {
-            "oid": "*" * 64 if masked else entry.lfs.oid,
+            "oid": MASKED_OID if masked else entry.lfs.oid,
             "size": entry.lfs.size_bytes,
             "pointerSize": entry.lfs.pointer_bytes,
         }
