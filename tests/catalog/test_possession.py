@@ -225,11 +225,11 @@ def test_chunks_are_found_only_in_what_one_may_read(
     catalog.blobs.uploaded(
         alice, OID, len(SECRET), xet_hash=FILE, xorbs=[XORB], eligible=[(CHUNK, XORB)]
     )
-    assert catalog.blobs.xorbs_with(alice, CHUNK) == [XORB]
-    assert catalog.blobs.xorbs_with(bob, CHUNK) == []
-    assert catalog.blobs.xorbs_with(ANONYMOUS, CHUNK) == []
+    assert catalog.blobs.offers(alice, CHUNK) == {XORB: (OID,)}
+    assert catalog.blobs.offers(bob, CHUNK) == {}
+    assert catalog.blobs.offers(ANONYMOUS, CHUNK) == {}
     catalog.repos.set(alice, "model", "alice/vault", private=False)
-    assert catalog.blobs.xorbs_with(bob, CHUNK) == [XORB]
+    assert catalog.blobs.offers(bob, CHUNK) == {XORB: (OID,)}
 
 
 def test_a_file_hash_opens_only_the_repo_it_is_in(

@@ -23,6 +23,7 @@ INLINE_MAX = 60_000  # small, so that the limits are cheap to meet
 COMMIT_MAX = 400_000
 UPLOADED = b"sent by ann and not committed yet"
 FOREIGN = b"sent by bob"
+MINE = digest(UPLOADED)
 NOBODYS = digest(b"nobody has this")
 WRITE = "/api/models/ann/m/commit/"
 
@@ -66,7 +67,7 @@ def file(path: str, content: str = "text", **more: Any) -> bytes:
     return line("file", path=path, content=content, encoding="utf-8", **more)
 
 
-def lfs(path: str = "w.bin", oid: str = digest(UPLOADED), **more: Any) -> bytes:
+def lfs(path: str = "w.bin", oid: Any = MINE, **more: Any) -> bytes:
     return line("lfsFile", path=path, oid=oid, **{"algo": "sha256", "size": len(UPLOADED)} | more)
 
 
@@ -155,9 +156,9 @@ WRONG: list[tuple[str, list[bytes], int, int]] = [
     ("a parent too long", [line("header", summary="x", parentCommit="a" * 41), GOOD], 1, 400),
     # B7: LFS
     ("an oid too short", [HEADER, lfs(oid="abc")], 2, 400),
-    ("an oid in capitals", [HEADER, lfs(oid=digest(UPLOADED).upper())], 2, 400),
+    ("an oid in capitals", [HEADER, lfs(oid=MINE.upper())], 2, 400),
     ("an oid that is a path", [HEADER, lfs(oid="../" * 21 + "x")], 2, 400),
-    ("an oid and a newline", [HEADER, lfs(oid=digest(UPLOADED) + "\n")], 2, 400),
+    ("an oid and a newline", [HEADER, lfs(oid=MINE + "\n")], 2, 400),
     ("an oid that is no text", [HEADER, lfs(oid=7)], 2, 400),
     ("another algorithm", [HEADER, lfs(algo="sha1")], 2, 400),
     ("a negative size", [HEADER, lfs(size=-1)], 2, 400),

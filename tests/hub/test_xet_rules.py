@@ -512,6 +512,27 @@ def test_a_dedup_answer_shows_chunks_only_to_those_who_have_them(cas: Cas, ann: 
     assert answer.body[-128:-96] != key
 
 
+def test_a_dedup_answer_hides_the_chunks_of_other_files(cas: Cas, ann: Person) -> None:
+    """One xorb, a public file and a private one: of the private one's chunks nothing is told."""
+    xorb = made()
+    public, private = MadeFile(((xorb, 0, 3),)), MadeFile(((xorb, 3, 6),))
+    ann.send(public)
+    ann.send(private)
+    cas.hold(ann.full, public.hash)
+    first = XetHash.of_raw(chunk_hash(xorb.chunks[0]))
+    answer = Person(cas, "bob").ask("GET", f"/v1/chunks/default/{first}")
+    (offered,) = parse_shard(answer.body).xorbs
+    key = answer.body[-128:-96]
+    true = [dedup_hash(key, chunk_hash(chunk)) for chunk in xorb.chunks]
+    assert offered.hashes[:3] == true[:3]
+    assert not set(offered.hashes[3:]) & set(true)
+    # Ann, who has both, is told of both.
+    answer = ann.ask("GET", f"/v1/chunks/default/{first}")
+    (offered,) = parse_shard(answer.body).xorbs
+    key = answer.body[-128:-96]
+    assert offered.hashes == [dedup_hash(key, chunk_hash(chunk)) for chunk in xorb.chunks]
+
+
 def test_what_is_offered_is_kept_for_as_long(cas: Cas, ann: Person) -> None:
     xorb = made()
     ann.send(MadeFile(((xorb, 0, 6),)))

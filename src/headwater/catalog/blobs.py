@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, exists, or_, select
 
 from headwater.catalog import rights
 from headwater.catalog import schema as s
@@ -96,19 +96,27 @@ class Blobs:
                 return oid
         return None
 
-    def xorbs_with(self, actor: Actor, chunk: bytes, limit: int = 4) -> list[XetHash]:
-        """Xorbs that hold `chunk` and belong to files whose bytes the actor may read."""
+    def offers(
+        self, actor: Actor, chunk: bytes, limit: int = 4
+    ) -> dict[XetHash, tuple[Digest, ...]]:
+        """Xorbs that `chunk` leads to, each with the files made of it that the actor may read.
+
+        A xorb may hold chunks of files of others, too: show those of these files only.
+        """
         query = (
             select(s.dedup.c.xorb, s.xorb_blob.c.oid)
             .join(s.xorb_blob, s.xorb_blob.c.xorb == s.dedup.c.xorb)
-            .where(s.dedup.c.chunk == chunk)
+            .where(s.dedup.c.chunk == chunk, _may_be_held(actor))
             .limit(HOLDERS_LOOKED_AT_MAX)
         )
         with self.db.read() as conn:
             rows = conn.execute(query).all()
             mine = held(conn, actor, [Digest(row.oid) for row in rows])
-        found = dict.fromkeys(XetHash(row.xorb) for row in rows if row.oid in mine)
-        return list(found)[:limit]
+        found: dict[XetHash, list[Digest]] = {}
+        for row in rows:
+            if row.oid in mine:
+                found.setdefault(XetHash(row.xorb), []).append(Digest(row.oid))
+        return {xorb: tuple(oids) for xorb, oids in list(found.items())[:limit]}
 
     def forget_expired(self) -> int:
         """Drop possession notes that ran out; the number dropped."""
@@ -132,6 +140,18 @@ def _just_sent(conn: Connection, actor: Actor, oids: Sequence[str]) -> set[str]:
         s.upload.c.expires_ms > now_ms(),
     )
     return set(conn.execute(query).scalars())
+
+
+def _may_be_held(actor: Actor) -> ColumnElement[bool]:
+    """SQL: a first sieve over `xorb_blob`, so that a limit cuts off no file that `held` would let
+    through: fine-tunes of many people begin with the same header and so the same chunk."""
+    in_repo = exists().where(
+        s.repo_blob.c.oid == s.xorb_blob.c.oid,
+        s.repo.c.id == s.repo_blob.c.repo_id,
+        rights.visible(actor),
+    )
+    sent = exists().where(s.upload.c.oid == s.xorb_blob.c.oid, s.upload.c.user_id == actor.user_id)
+    return or_(in_repo, sent)
 
 
 def held(conn: Connection, actor: Actor, oids: Sequence[Digest]) -> dict[str, int]:

@@ -67,12 +67,7 @@ class TreeRoutes:
             type,
             search=tuple(text for text in ask.getlist("search") if text),
             author=ask.get("author") or None,
-            filters=tuple(
-                tag
-                for text in (*ask.getlist("filter"), *ask.getlist("tags"))
-                for tag in text.split(",")
-                if tag
-            ),
+            filters=tuple(_tags([*ask.getlist("filter"), *ask.getlist("tags")])),
             pipeline_tag=ask.get("pipeline_tag") or None,
             gated=None if gated is None else gated == "true",
             sort=sort,

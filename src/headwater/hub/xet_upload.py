@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import secrets
 import time
+from collections.abc import Sequence
 
 import msgspec
 from starlette.requests import Request
@@ -25,6 +27,7 @@ from headwater.errors import BadRequest, Corrupt, Forbidden, NotFound
 from headwater.formats.xet_hash import is_dedup_eligible
 from headwater.formats.xet_shard import build_dedup_shard
 from headwater.formats.xorb import FOOTER_BYTES_MAX, XORB_STORED_BYTES_MAX
+from headwater.hub import reconstruct
 from headwater.hub.bodies import declared_bytes, json_body, read_body
 from headwater.hub.context import Hub
 from headwater.hub.feed import feed
@@ -33,7 +36,7 @@ from headwater.hub.routing import Params, Route
 from headwater.hub.threads import run
 from headwater.hub.xet_access import XetAccess
 from headwater.hub.xet_slots import Slots
-from headwater.names import XetHash
+from headwater.names import Digest, XetHash
 from headwater.store import XorbIndex
 
 log = logging.getLogger(__name__)
@@ -90,12 +93,13 @@ class UploadRoutes:
         actor = self.access.asker(request).actor
         chunk = XetHash(params["chunk"]).raw
         found = []
-        for xorb in self.hub.catalog.blobs.xorbs_with(actor, chunk, OFFERS_MAX):
+        for xorb, oids in self.hub.catalog.blobs.offers(actor, chunk, OFFERS_MAX).items():
             index = self._sound(xorb)
-            if index is not None:
+            shown = None if index is None else self._shown(index, oids)
+            if index is not None and shown is not None:
                 self.hub.store.touch_xorb(xorb)  # offered: it stays for as long as the answer does
                 lengths = index.raw_lengths.tolist()
-                found.append((xorb, index.hashes, lengths, index.stored_bytes))
+                found.append((xorb, shown, lengths, index.stored_bytes))
         if not found:
             raise NotFound("No file that you may read has this chunk.")
         now_s = int(time.time())
@@ -115,6 +119,24 @@ class UploadRoutes:
             log.error("not offered for dedup: %s", error.message)
             return None
 
+    def _shown(self, index: XorbIndex, oids: Sequence[Digest]) -> list[bytes] | None:
+        """The xorb's chunk hashes, random ones in place of chunks that none of these files uses:
+        even a keyed hash would let the asker confirm a guess at somebody's chunk. None when no
+        chunk is left."""
+        hashes = index.hashes
+        shown = [secrets.token_bytes(len(chunk)) for chunk in hashes]
+        used = False
+        for oid in oids:
+            try:
+                file = self.hub.store.file(oid)
+            except Corrupt as error:
+                log.error("not offered for dedup: %s", error.message)
+                continue
+            for part in reconstruct.uses(file, index) if file is not None else ():
+                shown[part.start : part.stop] = hashes[part.start : part.stop]
+                used = True
+        return shown if used else None
+
     def _key(self, actor: Actor) -> bytes:
         """Under which a person's answers are written: the same for all, so that their client
         hashes each of its chunks once."""
@@ -130,7 +152,7 @@ class UploadRoutes:
         chunks = [] if index is None else index.hashes
         # An unknown xorb is looked for just as a foreign one.
         asked = [xorb.raw, *chunks[:1], *filter(is_dedup_eligible, chunks)]
-        offers = (self.hub.catalog.blobs.xorbs_with(actor, chunk, OFFERS_MAX) for chunk in asked)
+        offers = (self.hub.catalog.blobs.offers(actor, chunk, OFFERS_MAX) for chunk in asked)
         if index is None or not any(xorb in some for some in offers):
             raise NotFound("No file that you may read has this xorb.")
         return Response(headers={"Content-Length": str(index.stored_bytes)})
