@@ -43,7 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     regular_bytes_max: int = 10 * 10**6  # larger files go to LFS or Xet (Hugging Face's rule)
     commit_bytes_max: int = 1 * 2**30  # one commit body, inline files included
     xet: bool = True  # offer Xet downloads; uploads by Xet are the client's choice
-    xet_grants: bool = False  # upload grants cost a local store one more copy; see docs/protocol.md
+    xet_grants: bool = False  # upload grants: two more requests a xorb; see docs/protocol.md
     xet_token_ttl_s: int = 3600
     url_ttl_s: int = 300  # signed data URLs: one object, one verb, five minutes
     upload_ttl_s: int = 24 * 3600  # how long uploaded bytes may wait for their commit

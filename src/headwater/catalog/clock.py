@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def now_ms() -> int:
@@ -12,8 +13,12 @@ def now_ms() -> int:
 
 def iso(at_ms: int) -> str:
     """`2026-01-01T00:00:00.000Z`, the one form that every client version parses."""
-    moment = datetime.fromtimestamp(at_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
+    return f"{_second(at_ms // 1000)}.{at_ms % 1000:03d}Z"
+
+
+@lru_cache(8192)  # a page of a listing shows some thousand times, most of them again and again
+def _second(at_s: int) -> str:
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def day_of(at_ms: int) -> int:

@@ -7,6 +7,7 @@ default set. A field is made only when it is wanted: some cost a query.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -97,13 +98,10 @@ class Describe:
         body: dict[str, Any] = {"_id": repo.hub_id, "id": repo.full}
         if repo.type == "model":
             body["modelId"] = repo.full
-        legal = EXPANDS[repo.type]
-        for field in sorted(fields & legal):
-            make = _MAKERS.get(field)
-            if make is not None:
-                value = make(listed)
-                if value is not _ABSENT:
-                    body[field] = value
+        for field, make in _makers(repo.type, fields):
+            value = make(listed)
+            if value is not _ABSENT:
+                body[field] = value
         if "sha" in fields:
             body["sha"] = revision.commit if revision else listed.head
         if "usedStorage" in fields:
@@ -202,3 +200,11 @@ _MAKERS: dict[str, Callable[[Listed], Any]] = {
     "transformersInfo": _transformers_info,
     "xetEnabled": lambda _: True,
 }
+
+
+@lru_cache(256)  # a listing asks a thousand times with the same fields
+def _makers(
+    type: RepoType, fields: frozenset[str]
+) -> tuple[tuple[str, Callable[[Listed], Any]], ...]:
+    """What makes the wanted fields that are legal for this type, by name."""
+    return tuple((f, _MAKERS[f]) for f in sorted(fields & EXPANDS[type]) if f in _MAKERS)
