@@ -20,8 +20,11 @@ from headwater.catalog import schema as s
 from headwater.catalog.db import IN_MAX, Db
 from headwater.catalog.git import GitObjects, TreeRow, sort_key
 from headwater.catalog.models import Entry, Lfs, Repo
+from headwater.catalog.repos import MAIN
 from headwater.errors import BadRequest, EntryNotFound
 from headwater.names import Digest, GitOid, RepoPath, XetHash, shown
+
+PATHS_LOOKED_AT_MAX = 5_000  # when a large file's name is wanted; repos with more are rare
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,20 @@ class Files:
             trail = after[len(prefix) :].split("/") if after and after.startswith(prefix) else []
             walk = self.walk(conn, repo.id, root, prefix, recursive, trail)
             return self._entries(conn, repo.id, list(islice(walk, limit)))
+
+    def path_of(self, repo: Repo, oid: Digest) -> str | None:
+        """A path of `main` whose large file is `oid`: the first of those looked at, or None."""
+        mine = (s.git_object.c.repo_id == repo.id) & (s.git_object.c.lfs_oid == oid)
+        head = select(s.ref.c.commit).where(s.ref.c.repo_id == repo.id, s.ref.c.name == MAIN)
+        with self.db.read() as conn:
+            pointers = set(conn.execute(select(s.git_object.c.oid).where(mine)).scalars())
+            commit = conn.execute(head).scalar()
+            if not pointers or commit is None:
+                return None
+            tree = self.git.commit(conn, repo.id, commit).tree
+            walk = self.walk(conn, repo.id, tree, "", True, ())
+            found = (f.path for f in islice(walk, PATHS_LOOKED_AT_MAX) if f.row.oid in pointers)
+            return next(found, None)
 
     def read(self, repo: Repo, entry: Entry) -> bytes:
         """The bytes of an ordinary file, or of the pointer of an LFS one."""

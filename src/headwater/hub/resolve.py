@@ -10,7 +10,6 @@ by the client and lose the Xet headers on the way; there is nothing to gain by o
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -21,6 +20,7 @@ from headwater.catalog.actors import Actor
 from headwater.catalog.models import Entry, Repo, Revision
 from headwater.catalog.rights import GATE_FREE, demand
 from headwater.errors import Corrupt, EntryNotFound, NotFound
+from headwater.hub.callers import caller_of
 from headwater.hub.context import Hub
 from headwater.hub.replies import base_url
 from headwater.hub.routing import Route
@@ -114,7 +114,7 @@ class ResolveRoutes:
 
     def _count(self, request: Request, actor: Actor, repo: Repo, entry: Entry) -> None:
         marked = request.headers.get(COUNTER_HEADER, "") in ("1", "true")
-        caller = actor.hub_id or _address(request)
+        caller = caller_of(request, actor)
         self.hub.catalog.counting.note(repo, entry.path, caller, marked=marked)
 
 
@@ -145,15 +145,3 @@ def _headers(revision: Revision, entry: Entry) -> dict[str, str]:
 def _disposition(name: str) -> str:
     plain = name.encode("ascii", "replace").decode().replace('"', "'").replace("\\", "_")
     return f"inline; filename*=UTF-8''{quote(name, safe='')}; filename=\"{plain}\";"
-
-
-def _address(request: Request) -> str:
-    """The peer's network: one household or office is one caller, and no address is kept."""
-    host = request.client.host if request.client else ""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if address.version == 6:
-        return str(ipaddress.ip_network(f"{address}/64", strict=False))
-    return str(address)

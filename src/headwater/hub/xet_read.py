@@ -25,6 +25,7 @@ from starlette.responses import Response
 from headwater.errors import BadRequest, Corrupt, Forbidden, NotFound, Stale
 from headwater.hub import reconstruct
 from headwater.hub.bodies import json_body
+from headwater.hub.callers import caller_of
 from headwater.hub.context import Hub
 from headwater.hub.ranges import Span, parse_range
 from headwater.hub.reconstruct import RANGES_PER_URL_MAX, TERMS_MAX, Plan, Run, UrlOf
@@ -32,7 +33,7 @@ from headwater.hub.replies import base_url, json_reply
 from headwater.hub.routing import Params, Route
 from headwater.hub.stream import BytesReply
 from headwater.hub.threads import run
-from headwater.hub.xet_access import XetAccess
+from headwater.hub.xet_access import Access, XetAccess
 from headwater.names import Digest, XetHash
 from headwater.store import ChunkedFile, XorbIndex
 
@@ -94,7 +95,7 @@ class ReadRoutes:
         files: dict[str, Any] = {}
         found: dict[str, list[Any]] = {}
         terms = 0
-        for file in self._files(request, params, list(dict.fromkeys(hashes))):
+        for file in self._files(self._access(request, params), list(dict.fromkeys(hashes))):
             terms += len(file)
             if terms > TERMS_MAX:
                 raise BadRequest(f"over {TERMS_MAX} terms together; ask for fewer files")
@@ -106,24 +107,35 @@ class ReadRoutes:
         return json_reply({"files": files, "fetch_info": found})
 
     def size(self, request: Request, params: Params) -> Response:
-        (file,) = self._files(request, params, [params["file"]])
+        (file,) = self._files(self._access(request, params), [params["file"]])
         return Response(headers={"Content-Length": str(file.size_bytes)})
 
     def _plan(self, request: Request, params: Params) -> tuple[ChunkedFile, Plan]:
-        (file,) = self._files(request, params, [params["file"]])
+        access = self._access(request, params)
+        (file,) = self._files(access, [params["file"]])
         spans = parse_range(request.headers.get("range"), file.size_bytes)
         if spans is not None and len(spans) > 1:
             raise BadRequest("a reconstruction is of one range; ask once for each")
         start, stop = spans[0] if spans else (0, None)
+        if start == 0:
+            self._count(request, access, file.oid)
         return file, reconstruct.plan(file, start, stop, self._index)
 
-    def _files(
-        self, request: Request, params: Params, hashes: Sequence[str]
-    ) -> Iterator[ChunkedFile]:
+    def _count(self, request: Request, access: Access, oid: Digest) -> None:
+        """A file that is fetched from its beginning is a request for it: newer clients take its
+        hash from the tree and never ask for it by its path."""
+        path = self.hub.catalog.files.path_of(access.repo, oid)
+        if path is not None:
+            caller = caller_of(request, access.actor)
+            self.hub.catalog.counting.note(access.repo, path, caller, marked=False)
+
+    def _access(self, request: Request, params: Params) -> Access:
+        self.access.any_generation(params)
+        return self.access.reader(request)
+
+    def _files(self, access: Access, hashes: Sequence[str]) -> Iterator[ChunkedFile]:
         """The files of these hashes; NotFound, in the same words, for one that is unknown and for
         one that the token's repo does not hold."""
-        self.access.any_generation(params)
-        access = self.access.reader(request)
         for name in map(XetHash, hashes):
             oid = self.hub.catalog.blobs.readable_file(access.actor, access.repo, name)
             file = None if oid is None else self.hub.store.file(oid)
