@@ -3,8 +3,7 @@
 Three figures are kept apart, because they answer different questions:
 
     raw     requests for a *query file*, the one file that loading a repo always asks for: Hugging
-            Face's rule (config.json and four siblings unless the library says otherwise, every
-            GGUF file, every GET and HEAD), comparable with the public hub's figures
+            Face's rule (see `query_files`), comparable with the public hub's figures
     marked  file requests that the client itself marks with `X-HF-Download-Counter`
     dedup   callers that downloaded by either rule, at most once a repo and day: nearer to people
 
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
+from headwater.catalog import query_files
 from headwater.catalog import schema as s
 from headwater.catalog.clock import day_of, now_ms
 from headwater.catalog.db import IN_MAX, Db
@@ -32,32 +32,12 @@ PENDING_MAX = 50_000  # distinct (repo, day, caller) waiting; beyond it dedup ru
 WINDOW_DAYS = 30
 SEEN_DAYS = 2  # how long a caller's hash is kept; a day is over everywhere after two
 
-DEFAULT_QUERY_FILES = frozenset(
-    {"config.json", "config.yaml", "hyperparams.yaml", "params.json", "meta.yaml"}
-)
-# Libraries whose repos have another first file. Facts of the public hub's rule table; those with
-# no row use the default.
-LIBRARY_QUERY_FILES: dict[str, frozenset[str]] = {
-    "adapter-transformers": frozenset({"adapter_config.json"}),
-    "peft": frozenset({"adapter_config.json"}),
-    "asteroid": frozenset({"pytorch_model.bin"}),
-    "diffusers": frozenset({"model_index.json"}),
-    "sentence-transformers": frozenset({"config.json"}),
-    "timm": frozenset({"pytorch_model.bin", "model.safetensors"}),
-    "open_clip": frozenset({"open_clip_pytorch_model.bin", "open_clip_model.safetensors"}),
-    "nemo": frozenset({"model_config.yaml"}),
-    "keras": frozenset({"config.json", "keras_metadata.pb"}),
-    "sklearn": frozenset({"sklearn_model.joblib"}),
-    "stable-baselines3": frozenset({"config.json"}),
-    "mlx": frozenset({"config.json"}),
-}
-
 
 def is_query_file(repo: Repo, path: str) -> bool:
     """Whether a request for `path` is, by the public hub's rule, a download of `repo`."""
-    if path.endswith(".gguf") or repo.type != "model":
+    if repo.type != "model":
         return True  # datasets and spaces have no query file: each file asked for counts
-    return path in LIBRARY_QUERY_FILES.get(repo.library_name or "", DEFAULT_QUERY_FILES)
+    return query_files.is_query_file(repo.library_name, path)
 
 
 @dataclass(frozen=True, slots=True)
