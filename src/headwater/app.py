@@ -1,10 +1,12 @@
 """Everything is built here, ground first. The page to read first.
 
-settings  what the operator chose
-store     immutable bytes, one folder
-catalog   mutable names, one database
-hub       the Hugging Face protocol over both
-app       the ASGI application that uvicorn serves, with its housekeeping
+    settings  what the operator chose
+    store     immutable bytes, one folder
+    catalog   mutable names, one database
+    hub       the Hugging Face protocol over both
+    app       the ASGI application that uvicorn serves, with its housekeeping
+
+The command line opens the same floors with `build`, and stops below HTTP.
 """
 
 from __future__ import annotations
@@ -63,24 +65,29 @@ def build(settings: Settings) -> Floors:
 
 def _secret(path: Path) -> bytes:
     """What signs addresses and tokens: made once, readable by the owner only."""
-    with contextlib.suppress(FileExistsError):
-        # Several processes may start at once: exactly one makes the file, whole.
-        aside = path.with_name(f".secret-{os.getpid()}-{secrets.token_hex(4)}")
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(descriptor, secrets.token_bytes(SECRET_BYTES))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        try:
-            os.link(aside, path)
-        finally:
-            os.unlink(aside)
+    if not path.exists():
+        _make_secret(path)
     secret = path.read_bytes()
     if len(secret) != SECRET_BYTES:
         raise Refused(f"{path.name} in the data folder is damaged; restore it, or delete it to "
                       "make a new one (addresses already given out then stop working)")  # fmt: skip
     return secret
+
+
+def _make_secret(path: Path) -> None:
+    """Several processes may start at once: exactly one makes the file, whole."""
+    aside = path.with_name(f".secret-{os.getpid()}-{secrets.token_hex(4)}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(descriptor, secrets.token_bytes(SECRET_BYTES))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(aside, path)
+    finally:
+        os.unlink(aside)
 
 
 class App:

@@ -174,11 +174,15 @@ class RepoId:
 
     @property
     def prefix(self) -> str:
-        """What stands before the name in a URL: '', 'datasets/' or 'spaces/'."""
-        return "" if self.type == "model" else f"{self.type}s/"
+        return url_prefix(self.type)
 
     def __str__(self) -> str:
         return self.prefix + self.full
+
+
+def url_prefix(type: RepoType) -> str:
+    """What stands before a repo's name in a URL: '', 'datasets/' or 'spaces/'."""
+    return "" if type == "model" else f"{type}s/"
 
 
 def check_name(text: str, what: str) -> str:

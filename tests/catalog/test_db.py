@@ -15,8 +15,8 @@ from headwater.catalog import db as db_module
 from headwater.catalog import schema as s
 from headwater.catalog.catalog import Catalog
 from headwater.catalog.db import Db
-from headwater.catalog.lru import Lru
 from headwater.errors import BadRequest, Corrupt, NoSpace, NotFound, Unavailable
+from headwater.store.cache import Cache
 from pg import Postgres
 
 # Faults that only one of the two has.
@@ -191,15 +191,15 @@ def test_connections_that_were_cut(
 
 
 def test_what_was_read_is_remembered_within_bounds() -> None:
-    kept: Lru[str, str] = Lru(10)
-    kept.put("a", "A", 4)
-    kept.put("b", "B", 4)
+    kept: Cache[str, str] = Cache(10)
+    kept.put_new("a", "A", 4)
+    kept.put_new("b", "B", 4)
     assert kept.get("a") == "A"
-    kept.put("c", "C", 4)  # b is the oldest unused
+    kept.put_new("c", "C", 4)  # b is the oldest unused
     assert [kept.get(key) for key in "abc"] == ["A", None, "C"]
-    kept.put("huge", "H", 11)
+    kept.put_new("huge", "H", 11)
     assert kept.get("huge") is None
-    kept.put("a", "other", 1)  # what is there cannot change
+    kept.put_new("a", "other", 1)  # what is there cannot change
     assert kept.get("a") == "A"
-    kept.put("d", "D", 10)
+    kept.put_new("d", "D", 10)
     assert [kept.get(key) for key in "acd"] == [None, None, "D"]

@@ -153,11 +153,11 @@ def test_settings(catalog: Catalog, alice: Actor, home: Repo) -> None:
 
 
 def test_used_bytes_are_those_of_large_files(catalog: Catalog, alice: Actor, home: Repo) -> None:
-    assert catalog.repos.used_bytes(home) == 0
+    assert catalog.repos.used_bytes([home])[home.id] == 0
     oid = upload(catalog, alice, b"12345")
     link(catalog, alice, home, oid, "a.bin")
     link(catalog, alice, home, oid, "b.bin")
-    assert catalog.repos.used_bytes(home) == 5
+    assert catalog.repos.used_bytes([home])[home.id] == 5
 
 
 # Refs

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from headwater.catalog import tokens
 from headwater.catalog.actors import OPERATOR, Scope
-from headwater.hub import xet_access
 from headwater.names import RepoId, XetHash
 from hub.xet_kit import Answer, Cas, serve
 
@@ -151,7 +151,7 @@ def test_a_token_that_expires_takes_its_keys_along(cas: Cas) -> None:
 def test_a_token_without_an_end_has_none(cas: Cas, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even when the clock moves on between two looks at it: one call in a thousand failed so."""
     base, key = cas.key(cas.user("ann"), "ann/open", "write")
-    monkeypatch.setattr(xet_access, "now_ms", itertools.count().__next__)
+    monkeypatch.setattr(tokens, "now_ms", itertools.count().__next__)
     assert asked(cas, base, key).status == 404
 
 

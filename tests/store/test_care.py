@@ -149,7 +149,7 @@ def test_a_swept_upload_can_not_be_finished(store: Store) -> None:
 
 
 def test_the_cache_keeps_to_its_limit() -> None:
-    cache: Cache[str] = Cache(10)
+    cache: Cache[str, str] = Cache(10)
     cache.put("a", "A", 4)
     cache.put("b", "B", 4)
     assert cache.get("a") == "A"

@@ -24,10 +24,10 @@ from sqlalchemy import Connection, select
 from headwater.catalog import schema as s
 from headwater.catalog.clock import now_ms
 from headwater.catalog.db import IN_MAX, Db
-from headwater.catalog.lru import Lru
 from headwater.catalog.models import CommitInfo
 from headwater.errors import BadRequest, Corrupt, NotFound, TooLarge
 from headwater.names import Digest, GitOid, shown
+from headwater.store.cache import Cache
 
 MODE_FILE = 0o100644
 MODE_EXEC = 0o100755
@@ -141,8 +141,8 @@ class GitObjects:
 
     def __init__(self, db: Db) -> None:
         self.db = db
-        self._trees: Lru[tuple[int, str], Rows] = Lru(TREE_CACHE_ROWS)
-        self._commits: Lru[tuple[int, str], CommitInfo] = Lru(COMMIT_CACHE_BYTES)
+        self._trees: Cache[tuple[int, str], Rows] = Cache(TREE_CACHE_ROWS)
+        self._commits: Cache[tuple[int, str], CommitInfo] = Cache(COMMIT_CACHE_BYTES)
 
     def read(self, conn: Connection, repo_id: int, oid: str, kind: str) -> bytes:
         """The body of an object. NotFound when absent or of another kind, Corrupt when rotten."""
@@ -164,14 +164,14 @@ class GitObjects:
                 TreeRow(name.decode(), mode, GitOid(sha.decode()))
                 for name, mode, sha in parse_tree(body, 20)
             )
-            self._trees.put((repo_id, oid), rows, len(rows) + 1)
+            self._trees.put_new((repo_id, oid), rows, len(rows) + 1)
         return rows
 
     def commit(self, conn: Connection, repo_id: int, oid: str) -> CommitInfo:
         info = self._commits.get((repo_id, oid))
         if info is None:
             info = _commit_info(oid, self.read(conn, repo_id, oid, "commit"))
-            self._commits.put((repo_id, oid), info, _COMMIT_BYTES + len(info.message))
+            self._commits.put_new((repo_id, oid), info, _COMMIT_BYTES + len(info.message))
         return info
 
     def blobs_among(self, conn: Connection, repo_id: int, oids: Iterable[GitOid]) -> set[GitOid]:

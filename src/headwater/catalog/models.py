@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from headwater.names import Digest, GitOid, RepoPath, RepoType, XetHash
+from headwater.names import Digest, GitOid, RepoPath, RepoType, XetHash, url_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,7 @@ class Repo:
 
     @property
     def prefix(self) -> str:
-        """What stands before the name in a URL: '', 'datasets/' or 'spaces/'."""
-        return "" if self.type == "model" else f"{self.type}s/"
+        return url_prefix(self.type)
 
 
 REPO_COLUMNS = len(fields(Repo))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
@@ -11,7 +12,7 @@ from headwater.catalog import audit, rights
 from headwater.catalog import schema as s
 from headwater.catalog.actors import Actor
 from headwater.catalog.clock import now_ms
-from headwater.catalog.db import Db
+from headwater.catalog.db import IN_MAX, Db
 from headwater.catalog.git import MODE_FILE, GitObjects, TreeRow, new_blob, new_commit, new_tree
 from headwater.catalog.models import Repo
 from headwater.catalog.rights import Verb
@@ -151,11 +152,17 @@ class Repos:
             audit.record(conn, actor.audit_name, "repo.settings", repo.prefix + repo.full, **new)
             return _reread(conn, repo.id)
 
-    def used_bytes(self, repo: Repo) -> int:
-        """What the repo's large files come to, over its whole history."""
-        query = select(func.coalesce(func.sum(s.repo_blob.c.size_bytes), 0))
+    def used_bytes(self, repos: Sequence[Repo]) -> dict[int, int]:
+        """What the large files of each repo come to, over its whole history, by repo row id."""
+        used = {repo.id: 0 for repo in repos}
+        ids = list(used)
+        mine = s.repo_blob.c.repo_id
+        query = select(mine, func.sum(s.repo_blob.c.size_bytes)).group_by(mine)
         with self.db.read() as conn:
-            return int(conn.execute(query.where(s.repo_blob.c.repo_id == repo.id)).scalar_one())
+            for at in range(0, len(ids), IN_MAX):
+                rows = conn.execute(query.where(mine.in_(ids[at : at + IN_MAX])))
+                used.update((repo_id, int(size)) for repo_id, size in rows)
+        return used
 
 
 def find(

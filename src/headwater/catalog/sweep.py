@@ -46,12 +46,11 @@ class Sweep:
     def forget_stray(self, oid: Digest, remove: Callable[[], bool]) -> bool:
         """As `forget_blob`, for bytes that never got a row: an upload that died before it."""
         with self.db.write() as conn:
-            known = conn.execute(select(s.blob.c.oid).where(s.blob.c.oid == oid)).first()
-            return known is None and remove()
+            return not _known(conn, oid) and remove()
 
     def is_stray(self, oid: Digest) -> bool:
         with self.db.read() as conn:
-            return conn.execute(select(s.blob.c.oid).where(s.blob.c.oid == oid)).first() is None
+            return not _known(conn, oid)
 
     def is_unused(self, xorb: XetHash) -> bool:
         """Whether no blob is made of this xorb."""
@@ -154,6 +153,10 @@ def _dead(older_than_ms: int) -> ColumnElement[bool]:
     held = exists().where(s.repo_blob.c.oid == s.blob.c.oid)
     waiting = exists().where(s.upload.c.oid == s.blob.c.oid, s.upload.c.expires_ms > now_ms())
     return (s.blob.c.created_ms < older_than_ms) & ~held & ~waiting
+
+
+def _known(conn: Connection, oid: Digest) -> bool:
+    return conn.execute(select(s.blob.c.oid).where(s.blob.c.oid == oid)).first() is not None
 
 
 def _users(conn: Connection, xorb: XetHash) -> str | None:

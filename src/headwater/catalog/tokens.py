@@ -17,7 +17,7 @@ import zlib
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from headwater.catalog import audit
 from headwater.catalog import schema as s
@@ -73,6 +73,17 @@ def looks_real(text: str) -> bool:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+_TOKEN = select(
+    s.token.c.user_id,
+    s.token.c.name,
+    s.token.c.role,
+    s.token.c.scopes,
+    s.token.c.created_ms,
+    s.token.c.expires_ms,
+    s.token.c.revoked_ms,
+)
 
 
 class Tokens:
@@ -162,17 +173,20 @@ class Tokens:
         """Who holds this token. Unauthorized, with the words the client looks for, if nobody."""
         if not looks_real(text):
             raise Unauthorized(BAD_TOKEN)
-        query = select(
-            s.token.c.user_id,
-            s.token.c.name,
-            s.token.c.role,
-            s.token.c.scopes,
-            s.token.c.created_ms,
-            s.token.c.expires_ms,
-            s.token.c.revoked_ms,
-        ).where(s.token.c.digest == _digest(text))
+        return self._holder(s.token.c.digest == _digest(text))
+
+    def actor_named(self, user_id: int, name: str, created_ms: int) -> Actor:
+        """As `actor`, for a signed address or token made by the hub for the holder of this one: it
+        ends when the token does."""
+        return self._holder(
+            (s.token.c.user_id == user_id)
+            & (s.token.c.name == name)
+            & (s.token.c.created_ms == created_ms)
+        )
+
+    def _holder(self, which: ColumnElement[bool]) -> Actor:
         with self.db.read() as conn:
-            row = conn.execute(query).one_or_none()
+            row = conn.execute(_TOKEN.where(which)).one_or_none()
             if (
                 row is None
                 or row.revoked_ms is not None

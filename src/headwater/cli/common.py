@@ -20,10 +20,10 @@ Data = Annotated[
 
 
 @contextmanager
-def opened(data: Path | None, *, must_exist: bool = True) -> Iterator[Floors]:
+def opened(data: Path | None) -> Iterator[Floors]:
     """The floors of a data folder, closed at the end."""
     settings = load({"data": data})
-    if must_exist and not (settings.data / "store").is_dir():
+    if not (settings.data / "store").is_dir():
         raise NotFound(
             f"no hub in {settings.data}; start one with `headwater serve`, or say --data"
         )

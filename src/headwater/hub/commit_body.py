@@ -15,13 +15,13 @@ import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
-import anyio.to_thread
 import msgspec
 
 from headwater.catalog.commits import Change, Plan, PutFile, PutLfs, Remove
 from headwater.errors import BadRequest, Malformed, TooLarge
 from headwater.hub import wire
 from headwater.hub.bodies import check_keys
+from headwater.hub.threads import run
 from headwater.names import Digest, GitOid, RepoPath, shown
 
 STAGE_BYTES = 8 * 2**20  # staged at once: one transaction, one sync
@@ -129,7 +129,7 @@ class CommitReader:
     async def _flush(self) -> None:
         if self._waiting:
             batch, self._waiting, self._waiting_bytes = self._waiting, [], 0
-            self._staged += await anyio.to_thread.run_sync(self._stage, batch)
+            self._staged += await run(self._stage, batch)
 
     def _settled(self) -> list[Change]:
         """The changes with ids in place; of several writes to one path the last counts."""

@@ -12,7 +12,6 @@ from starlette.responses import Response
 
 from headwater.catalog.commits import Plan
 from headwater.catalog.models import Entry, Repo
-from headwater.catalog.rights import Verb
 from headwater.errors import BadRequest, TooLarge
 from headwater.formats.git_patterns import IgnoreRules, LfsRules
 from headwater.hub import wire
@@ -24,7 +23,7 @@ from headwater.hub.replies import base_url, json_reply
 from headwater.hub.routing import Route
 from headwater.hub.templates import Params
 from headwater.hub.threads import run
-from headwater.hub.where import repo_of
+from headwater.hub.where import publish_verb, repo_of
 from headwater.names import RepoPath
 
 PREUPLOAD_BYTES_MAX = 8 * 2**20
@@ -52,14 +51,14 @@ class CommitRoutes:
 
     def _preupload(self, request: Request, params: Params, body: wire.Preupload) -> Response:
         actor = self.hub.actor(request)
-        repo = repo_of(self.hub, actor, params, _verb(request, params))
+        repo = repo_of(self.hub, actor, params, publish_verb(request, params))
         revision = self.hub.catalog.refs.resolve(repo, params["rev"])
         tells = self.hub.catalog.may_read_bytes(actor, repo)  # one may propose behind a gate
         paths = [RepoPath(file.path) for file in body.files]
         known = {
             entry.path: entry
             for entry in self.hub.catalog.files.paths(
-                repo, revision.tree, [*paths, ".gitattributes", ".gitignore"]
+                repo, revision.tree, [*paths, ".gitattributes"]
             )
             if entry.kind == "file"
         }
@@ -114,7 +113,7 @@ class CommitRoutes:
     def _may(self, request: Request, params: Params) -> Repo:
         """Refused before the body is read, and asked again when the commit is made."""
         actor = self.hub.actor(request)
-        repo = repo_of(self.hub, actor, params, _verb(request, params))
+        repo = repo_of(self.hub, actor, params, publish_verb(request, params))
         self.hub.catalog.refs.resolve(repo, params["rev"])
         return repo
 
@@ -131,12 +130,6 @@ class CommitRoutes:
         if made.pr is not None:
             body["pullRequestUrl"] = f"{at}/discussions/{made.pr}"
         return json_reply(body)
-
-
-def _verb(request: Request, params: Params) -> Verb:
-    """A pull request, new or one's own, needs less; `commits.apply` looks closer."""
-    is_pr = flag(request, "create_pr") or params["rev"].startswith("refs/pr/")
-    return "propose" if is_pr else "write"
 
 
 def _is_binary(sample: str) -> bool:

@@ -18,6 +18,7 @@ from headwater.catalog.actors import ANONYMOUS, Actor
 from headwater.catalog.catalog import Catalog
 from headwater.catalog.tokens import BAD_TOKEN
 from headwater.errors import Unauthorized
+from headwater.hub.replies import base_url
 from headwater.hub.signing import Signer
 from headwater.settings import Settings
 from headwater.store.store import Store
@@ -43,6 +44,18 @@ class Hub:
                 raise Unauthorized("This hub is for its users only. Sign in with a token.")
             return ANONYMOUS
         return self.catalog.tokens.actor(token)
+
+    def signed_in(self, request: Request, otherwise: str) -> Actor:
+        """The caller; Unauthorized, in the words of `otherwise`, when it is nobody."""
+        actor = self.actor(request)
+        if actor.is_anonymous:
+            raise Unauthorized(otherwise)
+        return actor
+
+    def cas_url(self, request: Request) -> str:
+        """Where the CAS is for this client. Clients keep what they know of one by its address, so
+        a store that lost something gets a new generation, and with it a new address."""
+        return f"{base_url(request)}/cas/g{self.store.generation}"
 
 
 def bearer(request: Request) -> str | None:

@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from headwater.catalog.actors import Actor
 from headwater.catalog.clock import iso
-from headwater.errors import Unauthorized
 from headwater.hub.context import Hub
 from headwater.hub.replies import base_url, json_reply
 from headwater.hub.routing import Route
@@ -24,7 +23,7 @@ class Identity:
     def routes(self) -> list[Route]:
         return [
             Route("GET", "/api/whoami-v2", self.whoami, "signed in"),
-            Route("GET", "/api/{T}/{id}/auth-check", self.may_read, "see"),
+            Route("GET", "/api/{T}/{id}/auth-check", self.may_read, "bytes"),
             Route("GET", "/api/{T}/{id}/auth-check/write", self.may_write, "write"),
             Route("GET", "/api/agent-harnesses", self.harnesses, "anyone"),
             Route("HEAD", "/api/telemetry/{path*}", self.telemetry, "anyone"),
@@ -33,9 +32,9 @@ class Identity:
         ]
 
     def whoami(self, request: Request, params: Params) -> Response:
-        actor = self.hub.actor(request)
-        if actor.is_anonymous:
-            raise Unauthorized("Invalid username or password. Send a token to be recognised.")
+        actor = self.hub.signed_in(
+            request, "Invalid username or password. Send a token to be recognised."
+        )
         return json_reply(_whoami(actor, base_url(request)))
 
     def may_read(self, request: Request, params: Params) -> Response:

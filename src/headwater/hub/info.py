@@ -105,7 +105,7 @@ class Describe:
         if "sha" in fields:
             body["sha"] = revision.commit if revision else listed.head
         if "usedStorage" in fields:
-            body["usedStorage"] = self.catalog.repos.used_bytes(repo)
+            body["usedStorage"] = self.catalog.repos.used_bytes([repo])[repo.id]
         wants_weights = "safetensors" in fields and "safetensors" in listed.tags
         if "siblings" in fields or wants_weights:
             entries = self._entries(listed, revision)

@@ -7,10 +7,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headwater.catalog.actors import Actor
 from headwater.catalog.clock import iso
 from headwater.catalog.listing import Query
 from headwater.catalog.models import Repo
-from headwater.errors import Forbidden, Unauthorized
+from headwater.errors import Forbidden
 from headwater.hub.context import Hub
 from headwater.hub.replies import json_reply
 from headwater.hub.routing import Route
@@ -31,10 +32,8 @@ class OwnedRoutes:
         ]
 
     def mine(self, request: Request, params: Params) -> Response:
-        actor = self.hub.actor(request)
-        if actor.is_anonymous:
-            raise Unauthorized("Sign in with a token to list your repositories.")
-        return self._list(request, actor.name)
+        actor = self.hub.signed_in(request, "Sign in with a token to list your repositories.")
+        return self._list(actor, actor.name)
 
     def org(self, request: Request, params: Params) -> Response:
         """Storage figures are for the owners only (safety rule T2)."""
@@ -42,10 +41,9 @@ class OwnedRoutes:
         mine = {org.name.lower() for org in actor.orgs} | {actor.name.lower()}
         if params["org"].lower() not in mine and not actor.is_admin:
             raise Forbidden(f"You are not a member of {params['org']}.")
-        return self._list(request, params["org"])
+        return self._list(actor, params["org"])
 
-    def _list(self, request: Request, owner: str) -> Response:
-        actor = self.hub.actor(request)
+    def _list(self, actor: Actor, owner: str) -> Response:
         repos = [
             listed.repo
             for type in REPO_TYPES
@@ -53,7 +51,7 @@ class OwnedRoutes:
                 actor, Query(type, author=owner, limit=ROWS_MAX)
             ).rows
         ]
-        sizes = {repo.id: self.hub.catalog.repos.used_bytes(repo) for repo in repos}
+        sizes = self.hub.catalog.repos.used_bytes(repos)
         total = sum(sizes.values()) or 1
         return json_reply([_row(repo, sizes[repo.id], total) for repo in repos])
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from headwater.catalog.actors import Actor
 from headwater.catalog.models import Repo
-from headwater.errors import Conflict, InvalidName, Unauthorized
+from headwater.errors import Conflict, InvalidName
 from headwater.formats.front_matter import read_card
 from headwater.hub import wire
 from headwater.hub.bodies import json_body
@@ -48,8 +48,7 @@ class RepoRoutes:
         except Conflict as error:
             # `exist_ok` reads `url` from the body of the 409.
             taken = error.extra.pop("taken", rid.full)
-            prefix = "" if rid.type == "model" else f"{rid.type}s/"
-            error.extra["url"] = f"{base_url(request)}/{prefix}{taken}"
+            error.extra["url"] = f"{base_url(request)}/{rid.prefix}{taken}"
             raise
         return json_reply({"url": _url(request, repo), "name": repo.full, "id": repo.hub_id})
 
@@ -104,10 +103,9 @@ class RepoRoutes:
         return json_reply({"errors": [], "warnings": found})
 
     def _signed_in(self, request: Request) -> Actor:
-        actor = self.hub.actor(request)
-        if actor.is_anonymous:
-            raise Unauthorized("Sign in with a write token to create or change a repository.")
-        return actor
+        return self.hub.signed_in(
+            request, "Sign in with a write token to create or change a repository."
+        )
 
 
 def _full(actor: Actor, name: str, organization: str | None) -> str:

@@ -67,9 +67,7 @@ class ResolveRoutes:
         if entry.lfs.xet_hash and self.hub.settings.xet:
             base = base_url(request)
             token = f"{base}/api/{repo.type}s/{repo.full}/xet-read-token/{revision.commit}"
-            terms = (
-                f"{base}/cas/g{self.hub.store.generation}/v1/reconstructions/{entry.lfs.xet_hash}"
-            )
+            terms = f"{self.hub.cas_url(request)}/v1/reconstructions/{entry.lfs.xet_hash}"
             headers["X-Xet-Hash"] = entry.lfs.xet_hash
             headers["Link"] = f'<{token}>; rel="xet-auth", <{terms}>; rel="xet-reconstruction-info"'
 

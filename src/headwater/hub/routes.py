@@ -1,7 +1,6 @@
 """The table: every route of the hub, with the right that it demands.
 
-`python -m headwater.hub.routes` is not needed to read it: each room below lists its own rows, and
-docs/protocol.md shows them all (a test compares the two).
+Each room below lists its own rows; docs/protocol.md shows them all (a test compares the two).
 """
 
 from __future__ import annotations

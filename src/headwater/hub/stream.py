@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 
 from headwater.hub.connection import Loan, loan
 from headwater.hub.pump import Piece, Pump, Read, Turn, senders
-from headwater.hub.ranges import RANGES_MAX, Span, parse_range
+from headwater.hub.ranges import Span, parse_range
 
 AHEAD_PIECES = 3  # read ahead without a loan: hides one disk access behind the sending
 STALL_S = 300  # a client that takes nothing for so long is gone
@@ -37,7 +37,8 @@ class BytesReply(Response):
     """A file, or what the request's Range asks of it: 200, 206, or 206 in several parts.
 
     `read(start, stop)` yields exactly those bytes and is called in a thread, once a part. Give
-    `ETag` (quoted) and Content-Type among the headers. RangeNotSatisfiable is raised at once.
+    `ETag` (quoted) and Content-Type among the headers. RangeNotSatisfiable is raised at once. Who
+    has rules of his own for ranges gives the `spans` to send instead.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class BytesReply(Response):
         size_bytes: int,
         *,
         headers: Mapping[str, str] | None = None,
-        ranges_max: int = RANGES_MAX,
+        spans: Sequence[Span] = (),
     ) -> None:
         self.status_code = 200
         self.background = None
@@ -55,8 +56,8 @@ class BytesReply(Response):
         self.headers.setdefault("Content-Type", OCTETS)
         self._read = read
         self._size_bytes = size_bytes
-        spans = self._spans(request, ranges_max)
-        if spans is None:
+        spans = spans or self._asked(request)
+        if not spans:
             self._pump = Pump(lambda: read(0, size_bytes), size_bytes)
         else:
             self.status_code = 206
@@ -90,13 +91,14 @@ class BytesReply(Response):
             if pump.open:  # submitted, not awaited bare: a cancelled reply must be closed, too
                 await asyncio.shield(asyncio.wrap_future(senders.submit(pump.close)))
 
-    def _spans(self, request: Request, ranges_max: int) -> tuple[Span, ...] | None:
+    def _asked(self, request: Request) -> Sequence[Span]:
+        """What the Range header asks for; empty for the whole file."""
         if request.method != "GET":
-            return None
+            return ()
         condition = request.headers.get("if-range")
         if condition is not None and condition != self.headers.get("etag"):
-            return None  # it changed since: send all of it. A date never matches, we send none
-        return parse_range(request.headers.get("range"), self._size_bytes, ranges_max)
+            return ()  # it changed since: send all of it. A date never matches, we send none
+        return parse_range(request.headers.get("range"), self._size_bytes) or ()
 
     def _part(self, span: Span) -> Pump:
         self.headers["Content-Range"] = self._content_range(span)

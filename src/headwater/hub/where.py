@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from starlette.requests import Request
+
 from headwater.catalog.actors import Actor
 from headwater.catalog.models import Repo
 from headwater.catalog.rights import Verb
 from headwater.hub.context import Hub
+from headwater.hub.pages import flag
 from headwater.hub.templates import Params
 from headwater.names import RepoType
 
@@ -19,3 +24,10 @@ def type_of(params: Params) -> RepoType:
 def repo_of(hub: Hub, actor: Actor, params: Params, verb: Verb = "see") -> Repo:
     """The repo that the address names, if the actor has this right."""
     return hub.catalog.repos.find(actor, type_of(params), params["id"], verb)
+
+
+def publish_verb(request: Request, params: Params) -> Literal["propose", "write"]:
+    """The right to begin publishing to `{rev}`: for a pull request, new (`?create_pr=1`) or one's
+    own, less is needed; `commits.apply` looks closer."""
+    is_pr = flag(request, "create_pr") or params["rev"].startswith("refs/pr/")
+    return "propose" if is_pr else "write"

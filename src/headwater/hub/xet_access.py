@@ -14,15 +14,13 @@ repo ends the access at the next call and not an hour later.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from starlette.requests import Request
 
 from headwater.catalog.actors import ANONYMOUS, Actor
-from headwater.catalog.clock import now_ms
 from headwater.catalog.models import Repo
-from headwater.catalog.tokens import BAD_TOKEN
 from headwater.errors import Forbidden, NotFound, Unauthorized
 from headwater.hub.context import Hub, bearer
 from headwater.hub.routing import Params
@@ -116,17 +114,4 @@ class XetAccess:
                 raise Unauthorized("This hub is for its users only. Sign in with a token.")
             return ANONYMOUS
         tokens = self.hub.catalog.tokens
-        actor = tokens.actor_of(user_id, "read")
-        for token in tokens.list(actor.name):
-            if (token.name, token.created_ms) == (payload["token"], payload["made"]):
-                expired = token.expires_ms is not None and token.expires_ms <= now_ms()
-                if expired or token.revoked_ms is not None:
-                    break
-                return replace(
-                    actor,
-                    token_name=token.name,
-                    token_role=token.role,
-                    token_created_ms=token.created_ms,
-                    scopes=token.scopes,
-                )
-        raise Unauthorized(BAD_TOKEN)
+        return tokens.actor_named(user_id, payload["token"], payload["made"])

@@ -29,7 +29,7 @@ from headwater.hub.callers import caller_of
 from headwater.hub.context import Hub
 from headwater.hub.ranges import Span, parse_range
 from headwater.hub.reconstruct import RANGES_PER_URL_MAX, TERMS_MAX, Plan, Run, UrlOf
-from headwater.hub.replies import base_url, json_reply
+from headwater.hub.replies import json_reply
 from headwater.hub.routing import Params, Route
 from headwater.hub.stream import BytesReply
 from headwater.hub.threads import run
@@ -151,7 +151,7 @@ class ReadRoutes:
 
     def _url_of(self, request: Request, file: ChunkedFile) -> UrlOf:
         """Makes the addresses of one reply."""
-        base = f"{base_url(request)}/cas/g{self.hub.store.generation}/data"
+        base = f"{self.hub.cas_url(request)}/data"
         ttl_s = max(self.hub.settings.url_ttl_s, URL_TTL_S_MIN)
 
         def url_of(xorb: XetHash, part: int) -> str:
@@ -171,39 +171,28 @@ class ReadRoutes:
         index = self.hub.store.xorb(XetHash(payload["xorb"]))
         if file is None or index is None or index.form != payload["form"]:
             raise Forbidden("These bytes were moved. Ask for a new reconstruction.")
-        return _RecordsReply(request, self.hub, file, index)
+        spans = _spans(request.headers.get("range"), index.stored_bytes)
+        _check_used(spans or ((0, index.stored_bytes),), reconstruct.uses(file, index))
 
-
-class _RecordsReply(BytesReply):
-    """Records of a xorb, of those that a file consists of."""
-
-    def __init__(self, request: Request, hub: Hub, file: ChunkedFile, index: XorbIndex) -> None:
         def read(start: int, stop: int) -> Iterator[bytes]:
             try:
-                yield from hub.store.read_xorb(index.hash, start, stop, index.form)
+                yield from self.hub.store.read_xorb(index.hash, start, stop, index.form)
             except Stale as error:
                 raise Forbidden(error.message) from error
             except Corrupt as error:
                 raise Corrupt(f"blob {file.oid}: {error.message}") from error
 
-        self._runs = reconstruct.uses(file, index)
-        super().__init__(request, read, index.stored_bytes)
-
-    def _spans(self, request: Request, ranges_max: int) -> tuple[Span, ...] | None:
-        """As for any file, but stricter; and never more than was asked for."""
-        spans = _spans(request.headers.get("range"), self._size_bytes)
-        _check_used(spans or ((0, self._size_bytes),), self._runs)
-        return spans
+        return BytesReply(request, read, index.stored_bytes, spans=spans)
 
 
-def _spans(header: str | None, size_bytes: int) -> tuple[Span, ...] | None:
-    """What a client asks of a xorb, in its own order; None for all of it.
+def _spans(header: str | None, size_bytes: int) -> tuple[Span, ...]:
+    """What a client asks of a xorb, in its own order; empty for all of it.
 
     Stricter than for a file: every range has both ends, they ascend, and there are no more than a
     reconstruction names. So no request is answered with more than the xorb.
     """
     if header is None:
-        return None
+        return ()
     unit, _, rest = header.partition("=")
     found = [_RANGE.match(text) for text in rest.split(",", RANGES_PER_URL_MAX)]
     spans: list[Span] = []

@@ -16,12 +16,12 @@ from starlette.responses import Response
 from headwater.catalog.actors import Actor
 from headwater.catalog.models import Repo
 from headwater.hub.context import Hub
-from headwater.hub.replies import base_url, json_reply
+from headwater.hub.replies import json_reply
 from headwater.hub.routing import Params, Route
+from headwater.hub.where import publish_verb, repo_of
 from headwater.hub.xet_access import Access, TokenVerb, XetAccess
 
 NO_REVISION = "None"  # what Python prints for a revision that was not given
-_YES = ("1", "true")
 
 
 class TokenRoutes:
@@ -40,19 +40,17 @@ class TokenRoutes:
         return self._token(request, params, "bytes")
 
     def write(self, request: Request, params: Params) -> Response:
-        proposes = request.query_params.get("create_pr", "").lower() in _YES
-        proposes = proposes or params["rev"].startswith("refs/pr/")
-        return self._token(request, params, "propose" if proposes else "write")
+        return self._token(request, params, publish_verb(request, params))
 
     def _token(self, request: Request, params: Params, verb: TokenVerb) -> Response:
         actor = self.hub.actor(request)
-        repo = self.hub.catalog.repos.find(actor, params["T"], params["id"], verb)
+        repo = repo_of(self.hub, actor, params, verb)
         if params["rev"] != NO_REVISION:
             self.hub.catalog.refs.resolve(repo, params["rev"])
         return self._reply(request, actor, repo, verb)
 
     def _reply(self, request: Request, actor: Actor, repo: Repo, verb: TokenVerb) -> Response:
-        url = f"{base_url(request)}/cas/g{self.hub.store.generation}"
+        url = self.hub.cas_url(request)
         token = self.access.token(Access(actor, repo, verb))
         expires_s = int(time.time()) + self.access.ttl_s
         body = {"casUrl": url, "exp": expires_s, "accessToken": token}

@@ -40,7 +40,7 @@ class Recipes:
     def __init__(self, layout: Layout, xorbs: Xorbs) -> None:
         self._layout = layout
         self._xorbs = xorbs
-        self._cache: Cache[ChunkedFile] = Cache(RECIPE_CACHE_BYTES_MAX)
+        self._cache: Cache[str, ChunkedFile] = Cache(RECIPE_CACHE_BYTES_MAX)
 
     def footer(self, oid: Digest) -> Footer | None:
         """The footer of a recipe; None when the blob is not chunked."""

@@ -86,7 +86,7 @@ class Xorbs:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._cache: Cache[XorbIndex] = Cache(INDEX_CACHE_BYTES_MAX)
+        self._cache: Cache[str, XorbIndex] = Cache(INDEX_CACHE_BYTES_MAX)
 
     def open(self, name: XetHash) -> OpenXorb | None:
         """The stored xorb, its footer and index verified; None when absent."""
