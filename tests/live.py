@@ -62,6 +62,7 @@ class LiveHub:
         self.data = folder / "data"
         self.log = folder / "hub.log"
         self.port = 0  # chosen by the first start, then kept
+        self.wrapper: list[str] = []  # a program that runs the server, such as strace
         self.workers = 1
         self.admin_token = ""  # printed by the first start only
         self._process: subprocess.Popen[bytes] | None = None
@@ -103,7 +104,8 @@ class LiveHub:
             self.admin_token = self._printed_token()
 
     def _start_once(self) -> None:
-        command = [sys.executable, "-m", "headwater", "serve", "--data", str(self.data)]
+        command = [*self.wrapper, sys.executable, "-m", "headwater", "serve"]
+        command += ["--data", str(self.data)]
         command += ["--host", HOST, "--port", str(self.port), "--workers", str(self.workers)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

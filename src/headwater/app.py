@@ -3,6 +3,7 @@
     settings  what the operator chose
     store     immutable bytes, one folder
     catalog   mutable names, one database
+    work      what happens when nobody waits: jobs, webhooks, packing
     hub       the Hugging Face protocol over both
     app       the ASGI application that uvicorn serves, with its housekeeping
 
@@ -33,11 +34,15 @@ from headwater.hub.routing import Router
 from headwater.hub.signing import Signer
 from headwater.settings import Settings
 from headwater.store.store import Store
+from headwater.work.work import Work
 
 log = logging.getLogger(__name__)
 
 SECRET_BYTES = 32
 HOUSEKEEPING_S = 3600.0
+LABEL_S = 2.0  # how soon after a push its files are looked at
+LABEL_SWEEP_S = 600.0  # how often what was missed is looked for
+RECARD_S = 0.5  # of every LABEL_S, while an upgrade has cards read again
 TMP_AGE_S = 24 * 3600.0  # what an interrupted upload left behind is dropped after a day
 
 
@@ -58,7 +63,9 @@ def build(settings: Settings) -> Floors:
     """Open, or make, the data folder: store, then catalog."""
     settings.data.mkdir(parents=True, exist_ok=True)
     secret = _secret(settings.data / "secret")
-    store = Store.open(settings.data / "store")
+    store = Store.open(
+        settings.data / "store", settings.store_url, hot_bytes_max=settings.hot_bytes_max
+    )
     catalog = Catalog.open(settings.catalog_url, upload_ttl_s=settings.upload_ttl_s, secret=secret)
     return Floors(settings, store, catalog, secret)
 
@@ -97,6 +104,8 @@ class App:
         self.settings = settings
         self._router: Router | None = None
         self._floors: Floors | None = None
+        self._hub: Hub | None = None
+        self._work: Work | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,9 +126,13 @@ class App:
             return
         await send({"type": "lifespan.startup.complete"})
         assert (await receive())["type"] == "lifespan.shutdown"
+        if self._hub is not None:  # first: a round in the background would be waited for
+            await anyio.to_thread.run_sync(self._hub.labelling.close)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._work is not None:
+            await anyio.to_thread.run_sync(self._work.stop)
         if self._floors is not None:
             await anyio.to_thread.run_sync(self._floors.close)
         await send({"type": "lifespan.shutdown.complete"})
@@ -127,10 +140,17 @@ class App:
     def _start(self) -> None:
         self._floors = floors = build(self.settings)
         hub = Hub(self.settings, floors.catalog, floors.store, Signer(floors.secret))
+        self._hub = hub
         self._router = Router(table(hub), self.settings)
+        if self.settings.job_threads:
+            self._work = Work(self.settings, floors.catalog, floors.store)
+            self._work.start()
         self._tasks = [
             asyncio.create_task(_every(FLUSH_S, floors.catalog.counting.flush)),
             asyncio.create_task(_every(HOUSEKEEPING_S, lambda: _housekeeping(floors))),
+            asyncio.create_task(_every(LABEL_S, hub.labelling.work)),
+            asyncio.create_task(_every(LABEL_SWEEP_S, hub.labelling.sweep)),
+            asyncio.create_task(_every(LABEL_S, lambda: floors.catalog.recards.all(RECARD_S))),
         ]
 
 
@@ -148,6 +168,7 @@ def _housekeeping(floors: Floors) -> None:
     floors.store.sweep_tmp(TMP_AGE_S)
     floors.catalog.blobs.forget_expired()
     floors.catalog.counting.roll()
+    floors.catalog.trending.refresh()
 
 
 def create_app() -> App:

@@ -9,6 +9,7 @@
       Stale          it moved while you looked          412   exit 4
       TooLarge       over a stated limit                413   exit 2
       Unavailable    try again                          503   exit 75
+      TooMany        you ask too often                  429   exit 75
       NoSpace        the disk is full, nothing saved    507   exit 74
       Corrupt        stored bytes no longer match       500   exit 65
 
@@ -80,6 +81,16 @@ class Unprocessable(BadRequest):
     code = "Unprocessable"
 
 
+class OAuthError(BadRequest):
+    """A step of a sign-in that gives no token (yet); `word` is one of RFC 6749 or RFC 8628."""
+
+    code = "OAuthError"
+
+    def __init__(self, message: str, word: str = "invalid_request") -> None:
+        super().__init__(message)
+        self.word = word
+
+
 class Unauthorized(HeadwaterError):
     """No identity, or one that does not hold."""
 
@@ -100,6 +111,10 @@ class GatedRepo(Forbidden):
     """The page is public, the bytes are behind a request for access."""
 
     code = "GatedRepo"
+
+    def __init__(self, message: str, *, page: str = "") -> None:
+        super().__init__(message)
+        self.page = page  # the path in the message: the hub puts its own address before it
 
 
 class NotFound(HeadwaterError):
@@ -126,6 +141,12 @@ class EntryNotFound(NotFound):
     """The revision is here; the file is not."""
 
     code = "EntryNotFound"
+
+
+class ContentGone(EntryNotFound):
+    """The file is named here; its owners deleted its bytes for good."""
+
+    status = 410
 
 
 class Conflict(HeadwaterError):
@@ -171,6 +192,19 @@ class Unavailable(HeadwaterError):
     code = "Unavailable"
     exit = 75
     retry_after_s = 2
+
+
+class Moved(Unavailable):
+    """Bytes that were being read have been replaced or deleted; asked again, what is there now
+    answers."""
+
+
+class TooMany(Unavailable):
+    """Over a rate or a number that this caller gets; later it will work."""
+
+    status = 429
+    code = "TooManyRequests"
+    retry_after_s = 60
 
 
 class NoSpace(HeadwaterError):

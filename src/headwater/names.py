@@ -2,6 +2,7 @@
 
     Digest    64 hex, SHA-256 of a file's bytes: the only way to name a blob
     XetHash   64 hex, Xet's own text form of a 32-byte hash (see `raw`)
+    TensorId  64 hex, BLAKE3 of a tensor's bytes, as it is kept in the store
     GitOid    40 hex, SHA-1 of a git object
     RepoPath  a path inside a repo: NFC, no way out, no look-alike of a control file
     RepoId    type + namespace/name
@@ -22,8 +23,10 @@ from typing import Literal, Self, get_args
 
 from headwater.errors import BadRequest, InvalidName, InvalidPath
 
-RepoType = Literal["model", "dataset", "space"]
+# A bucket is a repo without history: same owners, rights and names, files but no git.
+RepoType = Literal["model", "dataset", "space", "kernel", "bucket"]
 REPO_TYPES: tuple[RepoType, ...] = get_args(RepoType)
+GIT_TYPES: tuple[RepoType, ...] = tuple(type for type in REPO_TYPES if type != "bucket")
 
 PATH_BYTES_MAX = 1024  # git and object stores go further; file systems of clients do not
 SEGMENT_BYTES_MAX = 255  # ext4, APFS, NTFS
@@ -45,7 +48,7 @@ _RESERVED_SEGMENTS = frozenset({".git", ".gitmodules", ".hub", "git~1"})
 RESERVED_NAMES = frozenset(
     "api datasets spaces models kernels buckets cas raw resolve settings login logout join new "
     "docs metrics health healthz static assets lfs avatars oauth v1 v2 organizations orgs users "
-    "user tasks papers collections posts search none null undefined me robots.txt "
+    "user tasks papers collections posts search uploads none null undefined me robots.txt "
     "favicon.ico".split()
 )
 
@@ -80,6 +83,27 @@ class XetHash(str):
     def raw(self) -> bytes:
         """The 32 raw bytes, as they lie in binary formats."""
         return struct.pack("<4Q", *(int(self[i : i + 16], 16) for i in (0, 16, 32, 48)))
+
+
+class TensorId(str):
+    """BLAKE3-256 of a tensor's raw bytes, 64 lower-case hex digits."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        if not isinstance(text, str) or not _HEX64.match(text):
+            raise BadRequest(f"not a BLAKE3 hash: {shown(text)}; send 64 lower-case hex digits")
+        return str.__new__(cls, text)
+
+    @classmethod
+    def of_raw(cls, raw: bytes) -> Self:
+        """From 32 raw bytes, as they lie in binary formats."""
+        return str.__new__(cls, raw.hex())
+
+    @property
+    def raw(self) -> bytes:
+        """The 32 raw bytes."""
+        return bytes.fromhex(self)
 
 
 class GitOid(str):
@@ -181,7 +205,7 @@ class RepoId:
 
 
 def url_prefix(type: RepoType) -> str:
-    """What stands before a repo's name in a URL: '', 'datasets/' or 'spaces/'."""
+    """What stands before a repo's name in a URL: '' for a model, else 'datasets/' and so on."""
     return "" if type == "model" else f"{type}s/"
 
 

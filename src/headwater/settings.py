@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     port: int = 8765
     workers: int = 1
     database_url: str = ""  # empty: SQLite in the data folder
+    store_url: str = ""  # empty: blobs lie in the data folder; else a bucket, s3://bucket/prefix
     public_url: str = ""  # empty: replies use the host that the client called
     trusted_proxies: str = "127.0.0.1,::1"  # peers whose X-Forwarded-* headers are believed
     log_level: str = "info"
@@ -50,11 +51,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     lfs_multipart_bytes_min: int = 64 * 2**20
     lfs_part_bytes: int = 16 * 2**20
     gc_grace_s: int = 28 * 24 * 3600  # clients dedup against a local cache for three weeks
+    metrics_loopback: bool = False  # may /metrics be read from this machine without a token
     anonymous_read: bool = True  # may the public repos be read without a token
+    outbound_allow: str = ""  # hosts and networks that users' URLs may lead to, beside public ones
+    job_threads: int = 4  # background jobs at once in each process; 0: none here
+    pack_small_after_s: int = 30 * 24 * 3600  # unasked for so long: smallest forms; -1: never
+    pack_after_s: int = 900  # how long after its upload a file is packed; -1: never by itself
+    hot_bytes_max: int = 8 * 2**30  # decoded copies of packed files that are read often
+    webhook_retry_s: float = 15.0  # before the second attempt; later ones wait longer
+    webhook_give_up_s: int = 3 * 24 * 3600  # a webhook that fails this long is switched off
 
     @property
     def catalog_url(self) -> str:
         return self.database_url or f"sqlite:///{self.data / 'catalog.sqlite'}"
+
+    @property
+    def jobs_url(self) -> str:
+        """PostgreSQL serves both, in schemas of their own; of SQLite each has a file."""
+        on_server = self.database_url and not self.database_url.startswith("sqlite")
+        return self.database_url if on_server else f"sqlite:///{self.data / 'jobs.sqlite'}"
 
 
 def _path(type: type, value: Any) -> Any:
@@ -88,4 +103,12 @@ def load(overrides: Mapping[str, Any] | None = None) -> Settings:
         raise Refused(f"a setting is wrong: {error}") from None
     if not 0 < settings.workers <= 64:
         raise Refused(f"workers must be 1 to 64, not {settings.workers}")
+    if not 0 <= settings.job_threads <= 64:
+        raise Refused(f"job_threads must be 0 to 64, not {settings.job_threads}")
+    if settings.pack_small_after_s < -1:
+        raise Refused("pack_small_after_s must be 0 or more, or -1")
+    if settings.pack_after_s < -1:
+        raise Refused(f"pack_after_s must be 0 or more, or -1, not {settings.pack_after_s}")
+    if settings.hot_bytes_max < 0:
+        raise Refused(f"hot_bytes_max cannot be negative: {settings.hot_bytes_max}")
     return settings

@@ -1,13 +1,16 @@
 """What the tests run in other processes: started anew, so each has connections of its own."""
 
 import multiprocessing
+import sqlite3
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
 from catalog_kit import commit, open_catalog, person
 
+from headwater.catalog.db import use_wal
 from headwater.errors import Stale
 
 WAIT_S = 60
@@ -85,3 +88,12 @@ def start(number: int, barrier: Barrier, url: str) -> int:
     found = catalog.accounts.count()
     catalog.close()
     return found
+
+
+def new_files(number: int, barrier: Barrier, folder: str, rounds: int) -> int:
+    """Puts new SQLite files into WAL mode, all processes the same one at once; how many."""
+    for turn in range(rounds):
+        barrier.wait(WAIT_S)
+        with closing(sqlite3.connect(f"{folder}/{turn}")) as conn:
+            use_wal(conn)
+    return rounds

@@ -11,9 +11,15 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from catalog_kit import open_catalog  # noqa: E402  (it lies in the folder that was just added)
+from catalog_kit import (  # noqa: E402  (it lies in the folder that was just added)
+    open_catalog,
+    person,
+    repo,
+)
 
+from headwater.catalog.actors import Actor  # noqa: E402
 from headwater.catalog.catalog import Catalog  # noqa: E402
+from headwater.catalog.models import Repo  # noqa: E402
 from pg import NoServer, Postgres, cluster  # noqa: E402
 
 _numbers = itertools.count()
@@ -77,3 +83,19 @@ def catalog(url: str) -> Iterator[Catalog]:
     made = open_catalog(url)
     yield made
     made.close()
+
+
+@pytest.fixture
+def alice(catalog: Catalog) -> Actor:
+    return person(catalog, "alice")
+
+
+@pytest.fixture
+def bob(catalog: Catalog) -> Actor:
+    return person(catalog, "bob")
+
+
+@pytest.fixture
+def home(catalog: Catalog, alice: Actor) -> Repo:
+    """An empty model of Alice's."""
+    return repo(catalog, alice, "alice/m")

@@ -30,6 +30,11 @@ class Git:
         self.folder = folder
         self("init", "--bare", "--quiet", "--initial-branch=main")
 
+    def run(self, *args: str) -> tuple[bytes, bool]:
+        """(what git said, whether it was content), for commands that may fail."""
+        done = subprocess.run(["git", "-C", self.folder, *args], capture_output=True, env=_QUIET)
+        return done.stdout, done.returncode == 0
+
     def __call__(self, *args: str, stdin: bytes = b"") -> bytes:
         done = subprocess.run(
             ["git", "-C", self.folder, *args], input=stdin, capture_output=True, env=_QUIET

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from catalog_kit import commit, commit_lfs, person, repo
+from catalog_kit import commit, commit_lfs, repo
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -12,11 +12,6 @@ from headwater.catalog.cards import FIELD_CHARS_MAX, TAGS_MAX
 from headwater.catalog.catalog import Catalog
 from headwater.catalog.listing import Query
 from headwater.catalog.models import Repo
-
-
-@pytest.fixture
-def alice(catalog: Catalog) -> Actor:
-    return person(catalog, "alice")
 
 
 def tags(catalog: Catalog, home: Repo) -> list[str]:
@@ -39,7 +34,7 @@ def test_a_model_card(catalog: Catalog, alice: Actor) -> None:
     found = with_card(catalog, alice, home, card, **{"adapter_config.json": b"{}"})
     assert found == sorted(
         ["license:apache-2.0", "en", "no", "chat", "code", "dataset:squad", "text-generation",
-         "peft", "base_model:meta/Base", "base_model:adapter:meta/Base"]
+         "peft", "region:us", "base_model:meta/Base", "base_model:adapter:meta/Base"]
     )  # fmt: skip
     fresh = catalog.repos.find(ANONYMOUS, "model", "alice/m")
     assert (fresh.library_name, fresh.pipeline_tag) == ("peft", "text-generation")
@@ -50,7 +45,7 @@ def test_a_dataset_card(catalog: Catalog, alice: Actor) -> None:
     home = repo(catalog, alice, "alice/d", "dataset")
     card = "language: en\ntask_categories: [translation]\nsize_categories: n<1K"
     assert with_card(catalog, alice, home, card) == [
-        "language:en", "size_categories:n<1K", "task_categories:translation"
+        "language:en", "region:us", "size_categories:n<1K", "task_categories:translation"
     ]  # fmt: skip
 
 
@@ -79,9 +74,9 @@ def test_tags_follow_main_and_nothing_else(catalog: Catalog, alice: Actor) -> No
     two = {"README.md": b"---\ntags: [two]\n---\n"}
     commit(catalog, alice, home, two, revision="dev")
     commit(catalog, alice, home, two, create_pr=True)
-    assert tags(catalog, home) == ["one", "safetensors"]
+    assert tags(catalog, home) == ["one", "region:us", "safetensors"]
     commit(catalog, alice, home, {"README.md": None, "model.safetensors": None})
-    assert tags(catalog, home) == []
+    assert tags(catalog, home) == ["region:us"]
     assert catalog.listing.page(ANONYMOUS, Query("model", filters=("one",))).rows == ()
 
 
@@ -98,7 +93,7 @@ def test_a_large_readme_is_not_looked_into(catalog: Catalog, alice: Actor) -> No
     """An LFS pointer named README.md is a pointer, whatever its bytes say."""
     home = repo(catalog, alice, "alice/m")
     commit_lfs(catalog, alice, home, "README.md", b"---\nlicense: mit\n---\n")
-    assert tags(catalog, home) == []
+    assert tags(catalog, home) == ["region:us"]
 
 
 def test_fields_that_do_not_fit_are_left_out(catalog: Catalog, alice: Actor) -> None:

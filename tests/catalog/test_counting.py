@@ -20,16 +20,6 @@ MORNING = 20_000 * DAY_MS
 
 
 @pytest.fixture
-def alice(catalog: Catalog) -> Actor:
-    return person(catalog, "alice")
-
-
-@pytest.fixture
-def home(catalog: Catalog, alice: Actor) -> Repo:
-    return repo(catalog, alice, "alice/m")
-
-
-@pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets the clock that counting looks at."""
 

@@ -2,12 +2,15 @@
 
 import itertools
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import psycopg
 import pytest
 from catalog_kit import commit, contents_of, files_of, open_catalog, person, repo
+from catalog_workers import in_processes, new_files
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
@@ -203,3 +206,15 @@ def test_what_was_read_is_remembered_within_bounds() -> None:
     assert kept.get("a") == "A"
     kept.put_new("d", "D", 10)
     assert [kept.get(key) for key in "acd"] == [None, None, "D"]
+
+
+def test_the_orm_is_whole_before_threads_start() -> None:
+    """A hub that was just started answered a query with 500: a thread was importing it."""
+    ask = "import sys, headwater.catalog.db; print('sqlalchemy.orm' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
+def test_processes_that_make_a_file_together(tmp_path: Path) -> None:
+    """Four make the same sixty new files: without a second try about nine in 240 failed."""
+    assert in_processes(new_files, 4, str(tmp_path), 60) == [60] * 4

@@ -235,6 +235,23 @@ def test_times_of_a_branch_never_run_backwards(
     assert later.at_ms >= earlier.at_ms
 
 
+def test_attachments_that_are_lost_are_found(
+    catalog: Catalog, home: Repo, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What a comment shows is promised as much as what a repo holds."""
+    store = Store.open(tmp_path_factory.mktemp("store"))
+    alice = person(catalog, "alice")
+    made = catalog.attachments.add(alice, digest(b"picture"), 7, "image/png")
+    (missing,) = problems(catalog, store)
+    assert missing.where == f"uploads/{made.id}"
+    assert "missing from the store" in missing.what
+    with store.write_plain() as writer:
+        writer.write(b"picture")
+        writer.finish()
+    assert problems(catalog, store) == []
+    assert home.full == "alice/m"
+
+
 def test_pointers_are_checked_against_what_the_catalog_says(
     catalog: Catalog, home: Repo, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -136,7 +136,7 @@ def test_a_row_says_what_the_repo_says(catalog: Catalog) -> None:
     made = commit(catalog, alice, home, {"README.md": card, "m.gguf": b"x"})
     (row,) = catalog.listing.page(ANONYMOUS, Query("model")).rows
     fresh = catalog.repos.find(ANONYMOUS, "model", "alice/m")
-    tags = ("alpha", "gguf", "license:mit", "text-generation", "zeta")
+    tags = ("alpha", "gguf", "license:mit", "region:us", "text-generation", "zeta")
     assert row == Listed(fresh, tags, made.oid)
     assert catalog.listing.one(fresh) == row
     catalog.refs.create_branch(alice, home, "dev")

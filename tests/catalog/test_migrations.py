@@ -14,6 +14,7 @@ from headwater.catalog.actors import OPERATOR
 from headwater.catalog.catalog import Catalog
 from headwater.catalog.db import Db
 from headwater.catalog.models import Repo
+from headwater.catalog.schema_base import metadata
 from headwater.errors import Refused
 
 
@@ -23,9 +24,9 @@ def test_the_steps_make_the_tables(catalog: Catalog) -> None:
         context = MigrationContext.configure(
             conn, opts={"compare_type": True, "compare_server_default": True}
         )
-        assert compare_metadata(context, s.metadata) == []
+        assert compare_metadata(context, metadata) == []
         names = set(inspect(conn).get_table_names()) - {"alembic_version"}
-    assert names == set(s.metadata.tables)
+    assert names == set(metadata.tables)
 
 
 def test_upgrading_again_changes_nothing(catalog: Catalog, url: str) -> None:

@@ -27,11 +27,6 @@ def alice(catalog: Catalog) -> Actor:
 
 
 @pytest.fixture
-def bob(catalog: Catalog) -> Actor:
-    return person(catalog, "bob")
-
-
-@pytest.fixture
 def bobs(catalog: Catalog, bob: Actor) -> Repo:
     return repo(catalog, bob, "bob/m")
 

@@ -9,6 +9,7 @@ from headwater.catalog import schema as s
 from headwater.catalog.actors import ANONYMOUS, OPERATOR, Actor
 from headwater.catalog.catalog import Catalog
 from headwater.catalog.models import Repo
+from headwater.catalog.schema_base import metadata
 from headwater.errors import (
     BadRequest,
     Conflict,
@@ -21,16 +22,6 @@ from headwater.errors import (
 )
 from headwater.formats.git_patterns import DEFAULT_GITATTRIBUTES
 from headwater.names import RepoId, RepoPath
-
-
-@pytest.fixture
-def alice(catalog: Catalog) -> Actor:
-    return person(catalog, "alice")
-
-
-@pytest.fixture
-def home(catalog: Catalog, alice: Actor) -> Repo:
-    return repo(catalog, alice, "alice/m")
 
 
 def test_a_new_repo_holds_its_attributes(catalog: Catalog, home: Repo) -> None:
@@ -118,7 +109,7 @@ def test_the_operator_moves_and_proposes_without_an_account(
     moved = catalog.repos.move(OPERATOR, "model", "alice/m", RepoId("model", "lab", "m"))
     assert moved.creator_id is None
     assert commit(catalog, OPERATOR, moved, {"a": b"1"}, create_pr=True).pr == 1
-    assert catalog.discussions.find(moved, 1).author == "operator"
+    assert catalog.discussions.find(moved, 1).author.name == "operator"
     assert alice.name == "alice"
     assert home.id == moved.id
 
@@ -131,8 +122,9 @@ def test_nothing_of_a_deleted_repo_remains(catalog: Catalog, alice: Actor, home:
     catalog.counting.note(home, "config.json", "x", marked=True)
     catalog.counting.flush()
     catalog.repos.delete(alice, "model", "alice/n")
-    mine = [table for table in s.metadata.tables.values() if "repo_id" in table.c]
-    assert len(mine) == 9
+    # An event outlives its repo on purpose: those who asked to hear of a deletion still do.
+    mine = [t for t in metadata.tables.values() if "repo_id" in t.c and t.name != "event"]
+    assert len(mine) > 9
     with catalog.db.read() as conn:
         for table in (*mine, s.repo):
             assert conn.execute(select(func.count()).select_from(table)).scalar() == 0, table.name
@@ -185,7 +177,6 @@ def test_revisions(catalog: Catalog, alice: Actor, home: Repo) -> None:
         "refs/heads/nope",
         first[:7],
         "a\0b",
-        "HEAD",
         first.upper(),
     ):
         with pytest.raises(RevisionNotFound):
@@ -250,18 +241,20 @@ def test_tags(catalog: Catalog, alice: Actor, home: Repo) -> None:
 def test_refs_have_a_limit(
     catalog: Catalog, alice: Actor, home: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refs, "REFS_PER_REPO_MAX", 3)
+    """Branches and tags together, and pull requests apart."""
+    monkeypatch.setattr(refs, "REFS_PER_REPO_MAX", 2)
     catalog.refs.create_branch(alice, home, "a")
-    commit(catalog, alice, home, {"a": b"1"}, create_pr=True)
+    for n in range(2):
+        commit(catalog, alice, home, {"a": b"%d" % n}, create_pr=True)
     for make in (
         lambda: catalog.refs.create_branch(alice, home, "b"),
         lambda: catalog.refs.create_tag(alice, home, "b", "main", ""),
         lambda: commit(catalog, alice, home, {"b": b"1"}, create_pr=True),
     ):
-        with pytest.raises(BadRequest, match="at most 3 refs"):
+        with pytest.raises(BadRequest, match="at most 2 refs"):
             make()
     catalog.refs.create_branch(alice, home, "a", overwrite=True)
-    assert catalog.discussions.page(home, 0)[0] == 1
+    assert catalog.discussions.page(home, 0)[0] == 2
 
 
 # Files
@@ -312,7 +305,7 @@ def test_discussions(catalog: Catalog, alice: Actor, home: Repo) -> None:
     count, newest = catalog.discussions.page(home, 0)
     assert (count, [d.num for d in newest]) == (3, [3, 2, 1])
     one = catalog.discussions.find(home, 1)
-    assert (one.title, one.status, one.is_pr, one.author) == ("title 0", "open", True, "bob")
+    assert (one.title, one.status, one.is_pr, one.author.name) == ("title 0", "open", True, "bob")
     assert one.target_ref == "refs/heads/main"
     assert catalog.discussions.page(home, 1) == (3, [])
     assert catalog.discussions.page(home, -1)[1] == newest

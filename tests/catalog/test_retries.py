@@ -14,16 +14,6 @@ from headwater.catalog.models import Repo
 from headwater.errors import EntryNotFound, Stale
 
 
-@pytest.fixture
-def alice(catalog: Catalog) -> Actor:
-    return person(catalog, "alice")
-
-
-@pytest.fixture
-def home(catalog: Catalog, alice: Actor) -> Repo:
-    return repo(catalog, alice, "alice/m")
-
-
 def titles(catalog: Catalog, home: Repo, revision: str = "main") -> list[str]:
     head = catalog.refs.resolve(home, revision).commit
     return [info.title for info in catalog.history.list(home, head, 100)]

@@ -16,6 +16,7 @@ from catalog_kit import again, commit, digest, link, org, person, repo, upload
 from sqlalchemy import update
 
 from headwater.catalog import schema as s
+from headwater.catalog import schema_social as so
 from headwater.catalog.actors import ANONYMOUS, OPERATOR, Actor, Scope
 from headwater.catalog.catalog import Catalog
 from headwater.catalog.listing import Query
@@ -318,7 +319,7 @@ def test_pull_requests_are_their_authors(catalog: Catalog) -> None:
     with pytest.raises(Forbidden):
         commit(catalog, person(catalog, "bob", "read"), home, {"d": b"1"}, revision="refs/pr/1")
     with catalog.db.write() as conn:
-        conn.execute(update(s.discussion).values(status="closed"))
+        conn.execute(update(so.discussion).values(status="closed"))
     with pytest.raises(Forbidden):
         commit(catalog, bob, home, {"e": b"1"}, revision="refs/pr/1")
     catalog.repos.set(alice, "model", "alice/m", private=True)
@@ -331,9 +332,9 @@ def test_demand_and_allowed_agree_without_a_database() -> None:
     """A gate tells those who are in front of it, whoever they are, to ask."""
     gated = Repo(
         1, "h", "model", 7, "lab", "m", "lab/m", None, False, "auto", False, 0, 0,
-        None, None, None, "{}", "{}", "[]", 0, 0, 0,
+        None, None, None, "{}", "{}", "[]", 0, 0, 0, 0, None, "{}",
     )  # fmt: skip
     someone = Actor(user_id=3, name="bob", token_role="read")
-    with pytest.raises(GatedRepo, match="Visit its page"):
+    with pytest.raises(GatedRepo, match="Visit /lab/m/ask-access to ask"):
         demand(someone, gated, "bytes")
     demand(replace(someone, user_id=7), gated, "bytes")

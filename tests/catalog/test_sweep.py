@@ -17,10 +17,11 @@ from catalog_kit import (
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from headwater.catalog import clock
 from headwater.catalog import schema as s
+from headwater.catalog import schema_social as so
 from headwater.catalog.actors import Actor
 from headwater.catalog.catalog import Catalog
 from headwater.catalog.commits import Plan, PutLfs
@@ -35,16 +36,6 @@ LATER_MS = 10**15
 def gone() -> bool:
     """The caller's part: bytes are deleted while the catalog holds its lock."""
     return True
-
-
-@pytest.fixture
-def alice(catalog: Catalog) -> Actor:
-    return person(catalog, "alice")
-
-
-@pytest.fixture
-def home(catalog: Catalog, alice: Actor) -> Repo:
-    return repo(catalog, alice, "alice/m")
 
 
 def objects(catalog: Catalog, where: Repo) -> set[str]:
@@ -152,6 +143,20 @@ def test_blobs_go_with_the_last_that_holds_them(catalog: Catalog, alice: Actor, 
     assert not catalog.sweep.forget_blob(oid, LATER_MS, lambda: not removed.append("x"))  # type: ignore[func-returns-value]
     assert removed == ["x"]
     assert catalog.sweep.is_stray(oid)
+
+
+def test_what_a_comment_shows_stays(catalog: Catalog, alice: Actor) -> None:
+    """No repo holds a picture, and no upload waits with it: the attachment alone does."""
+    picture = digest(b"picture")
+    catalog.attachments.add(alice, picture, 7, "image/png")
+    let_uploads_expire(catalog)
+    assert catalog.sweep.dead_blobs(LATER_MS) == []
+    assert not catalog.sweep.forget_blob(picture, LATER_MS, gone)
+    assert not catalog.sweep.forget_stray(picture, gone)
+    catalog.accounts.delete("alice")
+    with catalog.db.write() as conn:  # its owner's row is gone for good, some day
+        conn.execute(delete(so.attachment))
+    assert catalog.sweep.forget_blob(picture, LATER_MS, gone)
 
 
 def test_large_files_of_a_dropped_branch_go(catalog: Catalog, alice: Actor, home: Repo) -> None:

@@ -1,13 +1,17 @@
 """The commands, against a hub that is serving: what an operator does in a first week."""
 
 import random
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from live import LiveHub
+from live import LiveHub, clean_environ
 from raw import Raw
+from receiver import receiver
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,33 @@ def test_users_organisations_and_tokens(hub: LiveHub) -> None:
         reply = raw.http.get("/api/whoami-v2")
         assert reply.status_code == 401
         assert reply.headers["X-Error-Message"] == "Invalid credentials in Authorization header"
+
+
+def test_an_organisation_may_hide_its_new_repos(hub: LiveHub) -> None:
+    """By default only: who says what they want gets it."""
+    hub.cli_ok("org", "add", "pond", "--owner", hub.user("uma"), "--private-by-default")
+    hub.cli_ok("org", "add", "river", "--owner", "uma")
+    with Raw(hub.url, hub.token("uma")) as raw:
+
+        def is_private(repo: str, **more: object) -> bool:
+            assert raw.create(repo, **more).status == 200
+            return bool(raw.http.get(f"/api/models/{repo}").json()["private"])
+
+        assert is_private("pond/a")
+        assert not is_private("pond/b", visibility="public")
+        assert not is_private("river/a")
+        assert "private" in hub.cli_ok("org", "set", "river", "--private-by-default")
+        assert is_private("river/b")
+        assert "public" in hub.cli_ok("org", "set", "river", "--no-private-by-default")
+        assert not is_private("river/c")
+    assert hub.cli("org", "set", "nowhere", "--private-by-default").returncode == 3
+
+
+def test_a_token_for_gates_is_for_oneself(hub: LiveHub) -> None:
+    create = ("token", "create", hub.user("ines"), "--role", "fineGrained", "--name")
+    mine, other = "user:ines=canReadGatedRepos", "user:admin=canReadGatedRepos"
+    assert hub.cli(*create, "mine", "--scope", mine).returncode == 0
+    assert hub.cli(*create, "other", "--scope", other).returncode == 2
 
 
 def test_a_fine_grained_token_does_what_its_lines_say(hub: LiveHub) -> None:
@@ -138,3 +169,30 @@ def test_a_setting_that_does_not_exist_is_refused(hub: LiveHub) -> None:
         assert "prot" in done.stderr
     finally:
         file.unlink()
+
+
+def test_a_worker_takes_the_jobs_of_a_hub_that_takes_none(tmp_path: Path) -> None:
+    """`job_threads = 0` in the server; `headwater worker` beside it tells the webhook."""
+    hub = LiveHub(tmp_path)
+    hub.data.mkdir()
+    toml = 'job_threads = 0\noutbound_allow = "127.0.0.1"\n'
+    (hub.data / "headwater.toml").write_text(toml)
+    hub.start()
+    command = [sys.executable, "-m", "headwater", "worker", "--data", str(hub.data)]
+    try:
+        with receiver() as got, Raw(hub.url, hub.token("ada")) as raw:
+            watched = [{"type": "user", "name": "ada"}]
+            body = {"url": got.url, "watched": watched}
+            assert raw.http.post("/api/settings/webhooks", json=body).status_code == 200
+            raw.create("ada/m")
+            time.sleep(3)
+            assert got.requests == [], "a server with no job threads took a job"
+            with subprocess.Popen([*command, "--threads", "2"], env=clean_environ()) as worker:
+                try:
+                    assert got.wait_for(1)[0].json["repo"]["name"] == "ada/m"
+                finally:
+                    worker.terminate()
+                assert worker.wait(20) == 0
+        hub.stop()
+    finally:
+        hub.kill()

@@ -6,6 +6,7 @@ for one tells nothing about another. Only the standard library: it runs inside t
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import random
@@ -36,6 +37,13 @@ tags: [headwater-test]
 
 A model of nothing.
 """
+
+
+# A PNG of one pixel, whole.
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
+    "rkJggg=="
+)
 
 
 def noise(seed: str, size_bytes: int) -> bytes:

@@ -12,6 +12,7 @@ does not stop the later ones, so that one run shows all that is wrong. Exit 0 wh
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -19,15 +20,16 @@ import time
 import traceback
 from pathlib import Path
 
-import steps_files
-import steps_history
-import steps_read
-import steps_repos
-import steps_rights
 from huggingface_hub import HfApi
 from stepkit import EXTRA_STEPS, STEPS, Context, Facts
 
-ORDER = (steps_files, steps_history, steps_read, steps_repos, steps_rights)  # imports register
+# Importing an area registers its steps; they run in this order.
+AREAS = (
+    "files", "history", "read", "repos", "repoops", "rights", "buckets", "social", "discussions",
+    "access", "labels", "webhooks", "rest",
+)  # fmt: skip
+for area in AREAS:
+    importlib.import_module(f"steps_{area}")
 TRACE_CHARS_MAX = 3000
 
 

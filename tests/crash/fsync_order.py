@@ -9,6 +9,7 @@ can, or this. The rules, for everything below `root` but its `tmp` folder:
     unsynced   a file was renamed into the store with bytes that no fsync followed
     in-place   a file of the store was written to where it lies
     unlinked   a reply left while a new name (rename, link, mkdir) awaited the fsync of its folder
+    early      a file of the store was removed while any new name did
     never      the trace ended so
 
 A reply is a write or send, to anything but a file of the store, whose first bytes are those of an
@@ -28,7 +29,7 @@ from dataclasses import dataclass, field
 
 CALLS = (
     "openat,write,pwrite64,writev,fsync,fdatasync,rename,renameat,renameat2,link,linkat,mkdir,"
-    "sendto,sendmsg"
+    "unlink,unlinkat,sendto,sendmsg"
 )
 HTTP_REPLY = '"HTTP/1'
 
@@ -43,6 +44,7 @@ _WRITES = frozenset({"write", "pwrite64", "writev"})
 _SENDS = frozenset({"sendto", "sendmsg"}) | _WRITES
 _NAMES = frozenset({"rename", "renameat", "renameat2", "link", "linkat"})
 _SYNCS = frozenset({"fsync", "fdatasync"})
+_REMOVALS = frozenset({"unlink", "unlinkat"})
 
 
 def strace(trace: str) -> list[str]:
@@ -117,6 +119,8 @@ class _Lint:
                 self.found.append(Violation(call.line, "in-place", path))
         elif call.name in _SENDS and self.reply in call.args:
             self._all_settled(call.line, "unlinked")
+        elif call.name in _REMOVALS and self._kept(_first_path(call.args)):
+            self._all_settled(call.line, "early")
         elif call.name in _NAMES:
             source, _ = _two_paths(call.args)
             call.seen = self.synced.get(source) == self.writes[source]

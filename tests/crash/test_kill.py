@@ -2,7 +2,8 @@
 
 The hub runs two workers over one data folder. Threads upload by LFS and commit, each noting what
 the hub acknowledged; all processes are killed at a random moment; the hub must be ready again in
-five seconds, serve every acknowledged byte, and `check --bytes` must find nothing.
+five seconds (on a busy machine: 2.5 clean starts), serve every acknowledged byte, and
+`check --bytes` must find nothing.
 A failure prints the seed; HEADWATER_TEST_SEED repeats it.
 """
 
@@ -23,8 +24,9 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 
 WRITERS = 100  # at once
 UPLOADS_EACH = 4
-ROUNDS = 6
+ROUNDS = 6 if os.environ.get("HEADWATER_TEST_FULL") else 4
 READY_S_MAX = 5.0
+READY_SHARE_MAX = 2.5  # of a clean start in the same run: what a busy machine is held to
 LFS_BYTES = 300_000
 SEED = int(os.environ.get("HEADWATER_TEST_SEED", "20261124"))
 
@@ -45,6 +47,10 @@ def test_what_was_acknowledged_survives(hub: LiveHub) -> None:
     lock = threading.Lock()
     with Raw(hub.url, token) as raw:
         assert raw.create("writer/m").status == 200
+
+    began = time.monotonic()
+    hub.restart()
+    ready_s_max = max(READY_S_MAX, READY_SHARE_MAX * (time.monotonic() - began))
 
     def write(number: int, round_: int) -> None:
         mine = random.Random(f"{SEED} {round_} {number}")
@@ -76,7 +82,7 @@ def test_what_was_acknowledged_survives(hub: LiveHub) -> None:
             thread.join()
         began = time.monotonic()
         hub.restart()
-        assert time.monotonic() - began < READY_S_MAX, f"seed {SEED}"
+        assert time.monotonic() - began < ready_s_max, f"seed {SEED}"
         with Raw(hub.url, token) as raw:
             for path, data in acknowledged.items():
                 got = raw.get("writer/m", path)

@@ -11,6 +11,7 @@ import pytest
 
 from live import LiveHub
 from raw import Raw
+from receiver import receiver
 
 FOUND = 65  # exit code of `headwater check` when something is wrong
 
@@ -104,3 +105,29 @@ def test_store_then_catalog_leaves_a_name_without_bytes(hub: LiveHub, restored: 
     checked = restored.cli("check")
     assert checked.returncode == FOUND
     assert "ann/between" in checked.stdout
+
+
+def test_what_a_webhook_waits_for_outlives_the_jobs(hub: LiveHub, restored: LiveHub) -> None:
+    """`jobs.sqlite`, `jobs/` and `tmp/` are not in the backup: the catalog knows what waits."""
+    with receiver() as got:
+        hub.stop()
+        toml = 'outbound_allow = "127.0.0.1"\nwebhook_retry_s = 1.0\n'
+        (hub.data / "headwater.toml").write_text(toml + "job_threads = 0\n")  # nothing is told
+        hub.start()
+        body = {"url": got.url, "domains": ["repo"], "watched": [{"type": "user", "name": "ann"}]}
+        with Raw(hub.url, hub.token("ann")) as raw:
+            assert raw.http.post("/api/settings/webhooks", json=body).status_code == 200
+        push(hub, "ann/before", b"before" * 1000)
+        restored.data.mkdir(parents=True)
+        copy_catalog(hub.data, restored.data)
+        copy_store(hub.data, restored.data)
+        hub.kill()
+        assert got.requests == []
+        (restored.data / "headwater.toml").write_text(toml)
+        restored.start()
+        got.wait_for(2)
+        told = [(one.json["event"]["action"], one.json["event"]["scope"]) for one in got.requests]
+        assert told == [("create", "repo"), ("update", "repo.content")]
+        assert {path.name for path in restored.data.iterdir()} >= {"jobs.sqlite", "jobs"}
+        restored.stop()
+    assert restored.cli_ok("check", "--bytes") == "clean"

@@ -1,87 +1,32 @@
-"""deploy/nginx.conf as it is shipped, run by a real nginx in front of a live hub.
-
-Only the port, the upstream's address and nginx's own scratch folders are ours.
-"""
+"""deploy/nginx.conf as it is shipped, run by a real nginx in front of a live hub."""
 
 import contextlib
 import hashlib
-import re
-import shutil
-import socket
-import subprocess
+import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from gitrun import GitUser
 
-from live import HOST, LiveHub, free_port
+from live import HOST, LiveHub
+from nginx_kit import NGINX, nginx
 from raw import Raw
 
-SHIPPED = Path(__file__).resolve().parents[2] / "deploy" / "nginx.conf"
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-START_S_MAX = 10.0
+COUNTED_S_MAX = 10.0  # downloads are written each second
 DATA = hashlib.shake_256(b"behind nginx").digest(3 * 2**20 + 17)
-SCRATCH = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
-
-
-def site(port: int, upstream_port: int) -> str:
-    """The shipped file with its two addresses exchanged; each must be there exactly once."""
-    text = SHIPPED.read_text("utf-8")
-    for pattern, ours in (
-        (r"listen 80;", f"listen {HOST}:{port};"),
-        (r"server 127\.0\.0\.1:8765;", f"server {HOST}:{upstream_port};"),
-    ):
-        text, times = re.subn(pattern, ours, text)
-        assert times == 1, pattern
-    return text
 
 
 @pytest.fixture(scope="module")
 def proxy(live_hub: LiveHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an nginx that leads to the live hub."""
-    folder = tmp_path_factory.mktemp("nginx")
-    folder.chmod(0o755)
-    port = free_port()
-    (folder / "site.conf").write_text(site(port, live_hub.port), "utf-8")
-    scratch = "\n".join(f"    {name}_temp_path {folder}/{name};" for name in SCRATCH)
-    config = folder / "nginx.conf"
-    config.write_text(
-        f"""daemon off;
-worker_processes 1;
-pid {folder}/pid;
-error_log {folder}/error.log warn;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-{scratch}
-    include {folder}/site.conf;
-}}
-""",
-        "utf-8",
-    )
-    command = [str(NGINX), "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")]
-    checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
-    assert checked.returncode == 0, checked.stderr
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    try:
-        _wait_for(port, process)
+    with nginx(tmp_path_factory.mktemp("nginx"), live_hub.port) as port:
         yield f"http://{HOST}:{port}"
-    finally:
-        process.terminate()
-        process.wait(START_S_MAX)
-
-
-def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + START_S_MAX
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection((HOST, port), 1):
-            return
-        time.sleep(0.02)
-    raise AssertionError("nginx did not begin to listen")
 
 
 @pytest.fixture
@@ -172,3 +117,45 @@ def test_xet_addresses_are_the_proxys_too(proxy: str, caller: Raw) -> None:
     answer = caller.http.get("/api/models/nina/xet/xet-write-token/main")
     assert answer.json()["casUrl"].startswith(f"{proxy}/cas/g")
     assert answer.headers["X-Xet-Cas-Url"] == answer.json()["casUrl"]
+
+
+def test_anonymous_callers_behind_the_proxy_are_told_apart(
+    proxy: str, caller: Raw, live_hub: LiveHub
+) -> None:
+    """Two networks are two callers, although every request comes from nginx; and what a client
+    writes into X-Forwarded-For makes nobody a third."""
+    caller.create("nina/counted")
+    caller.commit("nina/counted", {"config.json": b"{}"})
+    for source in ("127.0.0.2", "127.0.0.3", "127.0.0.2"):
+        transport = httpx.HTTPTransport(local_address=source)
+        lies = {"X-Forwarded-For": "203.0.113.1"}
+        with httpx.Client(transport=transport, headers=lies, trust_env=False) as client:
+            got = client.get(f"{proxy}/nina/counted/resolve/main/config.json")
+            assert got.status_code == 200
+    deadline = time.monotonic() + COUNTED_S_MAX
+    while (found := callers_of(live_hub, "nina/counted")) < 2:
+        assert time.monotonic() < deadline, f"{found} callers were counted"
+        time.sleep(0.1)
+    assert found == 2
+
+
+def callers_of(hub: LiveHub, key: str) -> int:
+    with contextlib.closing(sqlite3.connect(hub.data / "catalog.sqlite")) as conn:
+        (count,) = conn.execute(
+            "SELECT count(*) FROM download_seen JOIN repo ON repo.id = repo_id WHERE key = ?",
+            (key,),
+        ).fetchone()
+        return int(count)
+
+
+def test_git_clones_and_pushes_through_it(
+    proxy: str, caller: Raw, live_hub: LiveHub, tmp_path: Path
+) -> None:
+    """A pack of megabytes goes in pieces of no stated length; a 401 comes back as one."""
+    caller.create("nina/git")
+    git = GitUser(live_hub, live_hub.token("nina"), tmp_path / "home")
+    git("clone", f"{proxy}/nina/git", "m", cwd=tmp_path)
+    git.commit(tmp_path / "m", {f"{n}.txt": os.urandom(2**20) for n in range(5)})
+    git("push", cwd=tmp_path / "m")
+    git("clone", f"{proxy}/nina/git.git", "again", cwd=tmp_path)
+    assert (tmp_path / "again/4.txt").read_bytes() == (tmp_path / "m/4.txt").read_bytes()

@@ -16,14 +16,19 @@ from copy import copy
 from dataclasses import dataclass
 
 import pytest
+from sqlalchemy import update
 
+from headwater.catalog import schema as s
 from headwater.catalog.actors import OPERATOR
 from headwater.catalog.models import Repo
+from headwater.formats.lfs_pointer import encode_pointer
+from headwater.formats.pkt_line import FLUSH, pkt
 from headwater.formats.xet_hash import chunk_hash, range_hash
 from headwater.formats.xet_shard import ShardFile, build_shard
 from headwater.hub.routes import table
-from headwater.names import XetHash
+from headwater.names import Digest, XetHash
 from hub.xet_kit import Answer, Cas, serve
+from packs import commit, oid_of, pack, tree, whole
 from store.store_kit import MadeFile, MadeXorb
 
 CHUNKS, CHUNK_BYTES = 6, 3000
@@ -127,6 +132,36 @@ def batch(who: Person, known: Known, operation: str, *transfers: str) -> Answer:
     )
 
 
+def bucket_line(who: Person, known: Known, **more: str) -> Answer:
+    """A batch of one file in a bucket of one's own, by its Xet hash."""
+    full = who.full.split("/")[0] + "/bucket"
+    who.post(f"/api/buckets/{full}")  # there it is, or there it was
+    line = {"type": "addFile", "path": "w.bin", "xetHash": known.file.hash, "mtime": 1} | more
+    return who.ask("POST", f"/api/buckets/{full}/batch", json.dumps(line).encode())
+
+
+def bucket_copy(who: Person, known: Known) -> Answer:
+    source = {"sourceRepoType": "model", "sourceRepoId": known.place}
+    return bucket_line(who, known, type="copyFile", **source)
+
+
+def git_push(who: Person, known: Known) -> Answer:
+    """A branch of its own with one commit, whose only file is a pointer to these bytes."""
+    blob = encode_pointer(Digest(known.oid), known.size)
+    root = tree(("100644", b"w.bin", oid_of("blob", blob)))
+    head = commit(oid_of("tree", root))
+    command = f"{NO_COMMIT} {oid_of('commit', head)} refs/heads/probe\0report-status"
+    sent = [whole("blob", blob), whole("tree", root), whole("commit", head)]
+    headers = {"Content-Type": "application/x-git-receive-pack-request"}
+    return who.cas.ask(
+        "POST",
+        f"/{who.full}.git/git-receive-pack",
+        token=who.token,
+        body=pkt(command) + FLUSH + pack(sent),
+        headers=headers,
+    )
+
+
 def verify(who: Person, known: Known) -> Answer:
     return who.post(f"/{who.full}.git/info/lfs/verify", oid=known.oid, size=known.size)
 
@@ -141,6 +176,9 @@ DOORS: dict[str, Callable[[Person, Known], Answer]] = {
     "commit of another size": lambda who, known: who.commit(lfs_line(known, size=1)),
     "copy": lambda who, known: who.commit(lfs_line(known)),
     "copy in a pull request": lambda who, known: who.commit(lfs_line(known), query="?create_pr=1"),
+    "bucket": bucket_line,
+    "git push": git_push,
+    "bucket, copy": bucket_copy,
     "reconstruction v1": lambda who, known: who.call(
         "GET", f"/v1/reconstructions/{known.file.hash}"
     ),
@@ -165,8 +203,21 @@ DOORS: dict[str, Callable[[Person, Known], Answer]] = {
     "xet token": lambda who, known: who.ask(
         "GET", f"/api/models/{known.place}/xet-read-token/main"
     ),
+    "copy across repos": lambda who, known: who.post(
+        f"/api/models/{known.place}/lfs-files/duplicate",
+        target={"type": "model", "name": who.full},
+        files=[{"sha256": known.oid, "xetHash": known.file.hash, "filename": "w.bin"}],
+    ),
+    "duplicate": lambda who, known: who.post(
+        f"/api/models/{known.place}/duplicate", repository=f"{who.name}/copy"
+    ),
 }
-BY_PLACE = ("resolve", "resolve, head", "resolve-cache", "raw", "xet token")
+NO_COMMIT = "0" * 40
+BY_SOURCE = ("bucket, copy",)  # these name a hash and a place; a gate is told of any hash alike
+BY_PLACE = (
+    "resolve", "resolve, head", "resolve-cache", "raw", "xet token", "copy across repos",
+    "duplicate",
+)  # fmt: skip
 
 
 # What hides the file. The owner's notes that she uploaded it are used up by her commit.
@@ -191,7 +242,14 @@ def left(cas: Cas, vault: Repo) -> None:
     cas.hub.catalog.accounts.set_role("lab", "bob", None)
 
 
-STATES = (private, gated, deleted, left)
+def quarantined(cas: Cas, vault: Repo) -> None:
+    """Private, and taken out of service by the operator."""
+    private(cas, vault)
+    with cas.hub.catalog.db.write() as conn:
+        conn.execute(update(s.repo).where(s.repo.c.id == vault.id).values(disabled=True))
+
+
+STATES = (private, gated, deleted, left, quarantined)
 
 
 @dataclass(frozen=True)
@@ -235,20 +293,23 @@ def test_a_hash_opens_no_door_and_tells_nothing(
 ) -> None:
     hide(world.cas, world.vault)
     hidden = Known(SECRET, "lab/vault")
-    absent = Known(RANDOM, "lab/vaulx")
     for door, knock in DOORS.items():
         got = knock(world.bob, hidden)
         assert not any(chunk[:64] in got.body for chunk in SECRET.chunks), door
         if hide is gated and door in BY_PLACE:  # the page is public: its gate may be told
             assert (got.status, got.headers["X-Error-Code"]) == (403, "GatedRepo"), door
             continue
+        at_the_gate = hide is gated and door in BY_SOURCE
+        absent = Known(RANDOM, "lab/vault" if at_the_gate else "lab/vaulx")
         assert bare(got, hidden) == bare(knock(world.bob, absent), absent), door
         if door.startswith("lfs upload"):
             assert (b'"actions"' in got.body) == ("xet" not in door), "he is to upload it himself"
         elif door == "lfs download":
             assert got.json["objects"][0]["error"]["code"] == 404
+        elif door == "git push":
+            assert b"ng refs/heads/probe" in got.body, "git reads refusals in the report"
         else:
-            assert got.status in (400, 404), door
+            assert got.status in (400, 404, 422), door
     assert held(world, "bob/m") == set()
 
 
@@ -276,7 +337,7 @@ def test_the_same_doors_open_for_the_owner(world: World) -> None:
             assert got.body == SECRET.data
 
 
-@pytest.mark.parametrize("hide", [private, gated, deleted, left])
+@pytest.mark.parametrize("hide", STATES)
 def test_one_who_has_the_bytes_may_link_them(
     world: World, hide: Callable[[Cas, Repo], None]
 ) -> None:
@@ -287,7 +348,7 @@ def test_one_who_has_the_bytes_may_link_them(
     assert world.bob.ask("GET", "/bob/m/resolve/main/w.bin").body == SECRET.data
 
 
-@pytest.mark.parametrize("hide", [private, deleted, left])
+@pytest.mark.parametrize("hide", [private, deleted, left, quarantined])
 def test_without_a_token_it_is_the_same(world: World, hide: Callable[[Cas, Repo], None]) -> None:
     hide(world.cas, world.vault)
     hidden, absent = Known(SECRET, "lab/vault"), Known(RANDOM, "lab/vaulx")
@@ -304,6 +365,7 @@ class Nobody(Person):
 
     def __init__(self, cas: Cas) -> None:
         self.cas = cas
+        self.name, self.full = "nobody", "nobody/m"
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> Answer:
         return self.cas.ask(method, path, body=body)

@@ -23,6 +23,7 @@ from headwater.errors import (
 from headwater.hub.replies import (
     TrustedPeers,
     base_url,
+    client_host,
     error_reply,
     header_text,
     json_reply,
@@ -144,6 +145,15 @@ def test_of_a_list_the_proxys_own_value_counts() -> None:
     """What stands before it was sent by the client."""
     request = of(FORWARDED | {"x-forwarded-host": "evil.example, hub.example"})
     assert base_url(request) == "https://hub.example/models"
+
+
+def test_who_calls_behind_a_proxy() -> None:
+    """The address that our proxy saw; of what a client says of itself, nothing."""
+    assert client_host(of({"x-forwarded-for": "198.51.100.1, 203.0.113.7"})) == "203.0.113.7"
+    assert client_host(of({})) == "127.0.0.1"
+    outside = of({"x-forwarded-for": "198.51.100.1"}, client=("203.0.113.9", 1))
+    assert client_host(outside) == "203.0.113.9"
+    assert client_host(of({"x-forwarded-for": "198.51.100.1"}, client=None)) == ""
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_where_an_address_leads(path: str, template: str, params: dict[str, str]
 @pytest.mark.parametrize(
     "path",
     [
-        "", "/", "//", "/api", "/api/models/", "/api/models//m", "/api/kernels/a/b", "/x/y/z/w",
+        "", "/", "//", "/api", "/api/models/", "/api/models//m", "/api/jobs/a/b", "/x/y/z/w",
         "/api/models/a/b/%74ree/main", "/api/models/a/b/tree/", "/API/models/a/b",
         "/a/b/resolve/main", "/a/b/resolve/main/", "/lfs/t/1/2",
     ],

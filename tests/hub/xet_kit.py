@@ -226,6 +226,7 @@ def serve(rows: Callable[[Hub], Sequence[Route]] = xet_routes, **settings: Any) 
             server.should_exit = True
             thread.join()
             listener.close()
+            hub.labelling.close()
             hub.catalog.close()
 
 

@@ -1,14 +1,15 @@
 """Chunked files: put together from runs of chunks, the same bytes as if they had come plain."""
 
-import os
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_kit import (
     MadeFile,
     MadeXorb,
+    again,
+    age,
     digest,
+    examples,
     files_of,
     findings,
     flip,
@@ -46,7 +47,7 @@ def made_files(draw: st.DrawFn) -> MadeFile:
 
 
 @given(file=made_files(), cut=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_what_goes_in_comes_out(file: MadeFile, cut: st.DataObject) -> None:
     with fresh_store() as store:
         blob = Blob(file.oid, len(file.data), "chunked", file.hash)
@@ -132,7 +133,7 @@ def test_one_layout_at_a_time(store: Store) -> None:
     put(store, FILE.data)
     put_file(store, FILE)
     assert [path.suffix for path in files_of(store, "blobs/**/*")] == [".chunked"]
-    os.utime(files_of(store, "**/*.chunked")[0], (1000, 1000))
+    age(files_of(store, "**/*.chunked")[0])
     assert put(store, FILE.data).layout == "chunked"
     assert not store.delete_blob(FILE.oid, unless_written_since_s=2000)  # kept as if written now
     assert [path.suffix for path in files_of(store, "blobs/**/*")] == [".chunked"]
@@ -167,7 +168,7 @@ def test_a_missing_xorb(store: Store) -> None:
 
 
 def test_the_cache_notices_other_processes(store: Store) -> None:
-    other = Store.open(store.root)
+    other = again(store)
     put_file(store, FILE)
     assert other.file(FILE.oid) is not None
     store.delete_blob(FILE.oid)

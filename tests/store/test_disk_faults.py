@@ -21,6 +21,8 @@ from headwater.store import Store
 HERE = Path(__file__).resolve().parent
 STRACE = shutil.which("strace")
 
+pytestmark = pytest.mark.local_disk
+
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     paths = [str(HERE), *(path for path in sys.path if path)]

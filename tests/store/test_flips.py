@@ -13,9 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_kit import (
+    InBucket,
     MadeFile,
     MadeXorb,
+    again,
     digest,
+    examples,
     files_of,
     findings,
     flip,
@@ -23,6 +26,7 @@ from store_kit import (
     get,
     put,
     put_file,
+    step,
 )
 
 from headwater.errors import Corrupt
@@ -34,9 +38,15 @@ OTHER = MadeXorb.of([b"of another xorb"], compressed=False)
 FILE = MadeFile(((XORB, 0, 3), (OTHER, 0, 1), (XORB, 1, 2)))
 
 
-def damaged(path: Path, masks: tuple[int, ...] = (0x01, 0xFF)) -> Iterator[int]:
-    """Damage each byte of a file in turn, and mend it again."""
+def damaged(path: Path | InBucket, masks: tuple[int, ...] = (0x01, 0xFF)) -> Iterator[int]:
+    """Damage each byte of a file in turn, and mend it again; in a bucket, every 11th."""
     sound = path.read_bytes()
+    if isinstance(path, InBucket):
+        for offset in range(0, len(sound), step(11)):
+            flip(path, offset, masks[-1])
+            yield offset
+            path.write_bytes(sound)
+        return
     fd = os.open(path, os.O_WRONLY)
     try:
         for offset in range(len(sound)):
@@ -73,7 +83,7 @@ def test_recipe(store: Store) -> None:
     (path,) = files_of(store, "**/*.chunked")
     for offset in damaged(path):
         assert [finding.name for finding in findings(store)] == [FILE.oid], offset
-        assert right_or_corrupt(lambda: get(Store.open(store.root), FILE.oid), FILE.data), offset
+        assert right_or_corrupt(lambda: get(again(store), FILE.oid), FILE.data), offset
         right_or_corrupt(lambda: get(store, FILE.oid), FILE.data)
     assert findings(store) == []
 
@@ -85,7 +95,7 @@ def test_xorb(store: Store) -> None:
     for offset in damaged(path):
         found = findings(store)
         assert ("xorb", XORB.hash) in [(finding.kind, finding.name) for finding in found], offset
-        for reader in (store, Store.open(store.root)):
+        for reader in (store, again(store)):
             refused = right_or_corrupt(lambda: get(reader, FILE.oid), FILE.data)  # noqa: B023
             records = right_or_corrupt(
                 lambda: b"".join(reader.read_xorb(XORB.hash, 0, size_bytes)),  # noqa: B023
@@ -98,7 +108,7 @@ def test_xorb(store: Store) -> None:
 
 
 @given(size_bytes=st.integers(1, 3 * 2**18), place=st.floats(0, 1), mask=st.integers(1, 255))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_longer_plain_files(size_bytes: int, place: float, mask: int) -> None:
     """Several frames, any byte, any change of it, whole and in ranges."""
     data = (DATA * (size_bytes // len(DATA) + 1))[:size_bytes]

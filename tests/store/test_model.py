@@ -1,17 +1,26 @@
 """The store against a dict: any mix of calls, by two stores on one folder, same answers."""
 
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
-from store_kit import MadeFile, MadeXorb, digest, flip, get, put, put_xorb
+from store_kit import (
+    MadeFile,
+    MadeXorb,
+    again,
+    digest,
+    examples,
+    files_of,
+    flip,
+    fresh_store,
+    get,
+    put,
+    put_xorb,
+)
 
 from headwater.errors import BadRequest, Corrupt, DigestMismatch, NotFound
 from headwater.names import Digest, XetHash
-from headwater.store import Store
 
 contents = st.sampled_from([b"", b"a", b"b" * 300, bytes(range(256)) * 2, b"shared" * 50])
 SHARED = MadeXorb.of([b"shared" * 20, b"shared" * 30])  # together a content of the list above
@@ -25,15 +34,16 @@ class StoreModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.stores = [Store.open(Path(self.folder.name)) for _ in range(2)]
+        self.made = fresh_store()
+        store = self.made.__enter__()
+        self.stores = [store, again(store)]
         self.blobs: dict[Digest, bytes] = {}
         self.needs: dict[Digest, set[XetHash]] = {}  # of the blobs that are chunked
         self.xorbs: dict[XetHash, MadeXorb] = {}
         self.begun = 0
 
     def teardown(self) -> None:
-        self.folder.cleanup()
+        self.made.__exit__(None, None, None)
 
     @rule(data=contents, who=st.integers(0, 1))
     def put_plain(self, data: bytes, who: int) -> None:
@@ -124,7 +134,7 @@ class StoreModel(RuleBasedStateMachine):
         if oid not in self.blobs or oid in self.needs:
             return
         store = self.stores[who]
-        (path,) = store.root.glob(f"blobs/*/*/{oid}.plain")
+        (path,) = files_of(store, f"blobs/*/*/{oid}.plain")
         flip(path, int(place * path.stat().st_size))
         with suppress(Corrupt):
             assert get(store, oid) == data
@@ -145,5 +155,7 @@ class StoreModel(RuleBasedStateMachine):
             assert {finding.name for finding in store.check(data=True)} == broken
 
 
-StoreModel.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+StoreModel.TestCase.settings = settings(
+    max_examples=examples(60), stateful_step_count=30, deadline=None
+)
 test_the_store_against_a_dict = StoreModel.TestCase

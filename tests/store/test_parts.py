@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from store_kit import MadeFile, MadeXorb, digest, files_of, findings, get, put_file
+from store_kit import MadeFile, MadeXorb, again, digest, files_of, findings, get, put_file
 
 from headwater.errors import BadRequest, DigestMismatch, NotFound, Unavailable
 from headwater.names import Digest
@@ -32,9 +32,9 @@ def send_all(store: Store, upload: str = "up") -> list[tuple[int, str]]:
 def test_parts_make_a_blob_whoever_takes_them(store: Store) -> None:
     """Each part and the end by another process's store; finished twice is the same."""
     store.start_parts("up", len(DATA), PART_BYTES)
-    etags = [send(Store.open(store.root), number) for number in (1, 2, 3)]
+    etags = [send(again(store), number) for number in (1, 2, 3)]
     done: list[int] = []
-    blob = Store.open(store.root).finish_parts("up", OID, etags, done.append)
+    blob = again(store).finish_parts("up", OID, etags, done.append)
     assert (blob.oid, blob.size_bytes, blob.layout) == (OID, len(DATA), "plain")
     assert done[-1] == len(DATA)
     assert get(store, OID) == DATA
@@ -176,4 +176,4 @@ def test_what_is_stored_in_chunks_stays(store: Store) -> None:
     etags = send_all(store)
     assert store.finish_parts("up", OID, etags) == blob
     assert store.finish_parts("up", OID, etags) == blob
-    assert not list(store.root.glob("**/*.plain"))
+    assert not files_of(store, "**/*.plain")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_kit import MadeXorb, files_of, findings, flip, fresh_store, put_xorb
+from store_kit import MadeXorb, again, examples, files_of, findings, flip, fresh_store, put_xorb
 
 from headwater.errors import BadRequest, Corrupt, DigestMismatch, Malformed, NotFound, Stale
 from headwater.formats.xet_hash import chunk_hash
@@ -20,7 +20,7 @@ chunks = st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=12)
 
 
 @given(chunks=chunks, piece_bytes=st.integers(1, 4000), compressed=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_what_goes_in_comes_out(chunks: list[bytes], piece_bytes: int, compressed: bool) -> None:
     xorb = MadeXorb.of(chunks, compressed=compressed)
     with fresh_store() as store:
@@ -37,7 +37,7 @@ def test_what_goes_in_comes_out(chunks: list[bytes], piece_bytes: int, compresse
 
 
 @given(chunks=chunks)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_ranges_are_runs_of_records(chunks: list[bytes]) -> None:
     """Every pair of borders gives its slice, every other pair is refused."""
     xorb = MadeXorb.of(chunks)
@@ -122,16 +122,17 @@ def test_another_form_heals_a_damaged_one(store: Store) -> None:
 
 def test_the_cache_notices_other_processes(store: Store) -> None:
     """A second store on the same folder deletes and writes; the first one's cache follows."""
-    other = Store.open(store.root)
+    other = again(store)
     assert put_xorb(store, TWO).form == (other.xorb(TWO.hash) or ABSENT).form
     other.delete_xorb(TWO.hash)
     assert store.xorb(TWO.hash) is None
     as_is = put_xorb(other, MadeXorb.of(TWO.chunks, compressed=False))
-    again = store.xorb(TWO.hash)
-    assert again is not None
-    assert again.form == as_is.form
+    found = store.xorb(TWO.hash)
+    assert found is not None
+    assert found.form == as_is.form
 
 
+@pytest.mark.local_disk
 def test_grace_time(store: Store) -> None:
     put_xorb(store, TWO)
     (path,) = files_of(store)

@@ -13,8 +13,9 @@ from typing import Literal
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from headwater.catalog import audit
+from headwater.catalog import audit, persons
 from headwater.catalog import schema as s
+from headwater.catalog import schema_social as so
 from headwater.catalog.actors import ORG_ROLES, OrgRole
 from headwater.catalog.clock import now_ms
 from headwater.catalog.db import Db
@@ -38,6 +39,7 @@ class Account:
     fullname: str
     email: str | None
     is_admin: bool
+    repos_private: bool
     created_ms: int
 
 
@@ -62,6 +64,7 @@ class Accounts:
         fullname: str = "",
         email: str | None = None,
         is_admin: bool = False,
+        repos_private: bool = False,
         by: str = "operator",
     ) -> Account:
         """A new account; Conflict when the name, or one that looks like it, was ever taken."""
@@ -89,10 +92,21 @@ class Accounts:
                     fullname=fullname or name,
                     email=email,
                     is_admin=is_admin,
+                    repos_private=repos_private,
                     created_ms=now_ms(),
                 )
             )
             audit.record(conn, by, f"{kind}.create", name, is_admin=is_admin)
+            return _find(conn, name)
+
+    def set_repos_private(self, name: str, private: bool, *, by: str = "operator") -> Account:
+        """Whether new repos of this account are private when their maker does not say."""
+        with self.db.write() as conn:
+            found = _find(conn, name)
+            conn.execute(
+                update(s.account).where(s.account.c.id == found.id).values(repos_private=private)
+            )
+            audit.record(conn, by, f"{found.kind}.settings", found.name, repos_private=private)
             return _find(conn, name)
 
     def find(self, name: str) -> Account:
@@ -106,7 +120,11 @@ class Accounts:
             return [_account(row) for row in conn.execute(query.order_by(s.account.c.key))]
 
     def delete(self, name: str, *, by: str = "operator") -> None:
-        """Leave a tombstone, drop tokens and memberships; refused while it owns repos."""
+        """Leave a tombstone; drop tokens, memberships, webhooks, likes, follows and
+        collections.
+
+        Refused while it owns repos.
+        """
         with self.db.write() as conn:
             found = _find(conn, name)
             owned = conn.execute(
@@ -115,11 +133,20 @@ class Accounts:
             if owned:
                 raise Conflict(f"{name} still owns {owned} repos; delete or move them first")
             conn.execute(delete(s.token).where(s.token.c.user_id == found.id))
+            for table in (
+                so.access_request,
+                so.oauth_session,
+                so.device_code,
+                so.device_guess,
+                so.webhook,
+            ):
+                conn.execute(delete(table).where(table.c.user_id == found.id))
             conn.execute(
                 delete(s.member).where(
                     (s.member.c.user_id == found.id) | (s.member.c.org_id == found.id)
                 )
             )
+            persons.forget(conn, found.id)
             conn.execute(
                 update(s.account)
                 .where(s.account.c.id == found.id)

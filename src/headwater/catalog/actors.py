@@ -6,6 +6,7 @@ that a decision never trusts something read earlier (safety rule T5).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,13 +17,19 @@ OrgRole = Literal["admin", "write", "contributor", "read"]
 TOKEN_ROLES: tuple[TokenRole, ...] = ("read", "write", "fineGrained")
 ORG_ROLES: tuple[OrgRole, ...] = ("admin", "write", "contributor", "read")
 # What a fine-grained token may be given; the names are Hugging Face's.
-PERMISSIONS = frozenset({"repo.access.read", "repo.content.read", "repo.write", "org.read"})
+PERMISSIONS = frozenset(
+    {"repo.access.read", "repo.content.read", "repo.write", "org.read", "canReadGatedRepos"}
+)
+# On the token's own user: what public gated repos let this person read, the token may read.
+READ_GATED = "canReadGatedRepos"
+RequestStatus = Literal["pending", "accepted", "rejected"]
+REQUEST_STATUSES: tuple[RequestStatus, ...] = ("pending", "accepted", "rejected")
 
 
 class Scope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line of a fine-grained token: these permissions on this account or repo."""
 
-    type: Literal["user", "org", "model", "dataset", "space"]
+    type: Literal["user", "org", "model", "dataset", "space", "kernel", "bucket"]
     name: str
     permissions: tuple[str, ...]
 
@@ -51,6 +58,8 @@ class Actor:
     token_created_ms: int = 0
     scopes: tuple[Scope, ...] = ()
     orgs: tuple[Membership, ...] = field(default=())
+    # What became of the requests of this person to pass gates, by the repo's row id.
+    asked: Mapping[int, RequestStatus] = field(default_factory=dict, hash=False)
 
     @property
     def is_anonymous(self) -> bool:
@@ -59,6 +68,15 @@ class Actor:
     @property
     def audit_name(self) -> str:
         return self.name or "anonymous"
+
+    @property
+    def reads_gated(self) -> bool:
+        """Whether a fine-grained token says that it covers public gated repos."""
+        return any(
+            scope.type == "user" and scope.name.lower() == self.name.lower()
+            for scope in self.scopes
+            if READ_GATED in scope.permissions
+        )
 
     def role_in(self, account_id: int) -> OrgRole | None:
         """The actor's standing with the account that owns a repo; a user is admin of their own."""

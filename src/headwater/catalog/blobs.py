@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, exists, or_, select, true
 
 from headwater.catalog import rights
 from headwater.catalog import schema as s
+from headwater.catalog import schema_social as so
 from headwater.catalog.actors import OPERATOR, Actor
 from headwater.catalog.clock import now_ms
 from headwater.catalog.db import IN_MAX, Db
@@ -148,10 +149,25 @@ def _may_be_held(actor: Actor) -> ColumnElement[bool]:
     in_repo = exists().where(
         s.repo_blob.c.oid == s.xorb_blob.c.oid,
         s.repo.c.id == s.repo_blob.c.repo_id,
-        rights.visible(actor),
+        or_(rights.open_to_all(), _let_in(actor)),
     )
     sent = exists().where(s.upload.c.oid == s.xorb_blob.c.oid, s.upload.c.user_id == actor.user_id)
     return or_(in_repo, sent)
+
+
+def _let_in(actor: Actor) -> ColumnElement[bool]:
+    """SQL: a first sieve of repos whose bytes are not for everybody. Of a popular file there may
+    be any number of holders, and only those that this actor has to do with are worth a look."""
+    if actor.is_admin:
+        return true()
+    mine = s.repo.c.owner_id.in_([actor.user_id or 0, *(org.org_id for org in actor.orgs)])
+    asked = so.access_request.c
+    accepted = exists().where(
+        asked.repo_id == s.repo.c.id,
+        asked.user_id == (actor.user_id or 0),
+        asked.status == "accepted",
+    )
+    return or_(mine, accepted)
 
 
 def held(conn: Connection, actor: Actor, oids: Sequence[Digest]) -> dict[str, int]:
@@ -161,10 +177,15 @@ def held(conn: Connection, actor: Actor, oids: Sequence[Digest]) -> dict[str, in
     for at in range(0, len(oids), IN_MAX):
         part = [str(oid) for oid in oids[at : at + IN_MAX]]
         found |= _just_sent(conn, actor, part)
+        holder = (s.repo_blob.c.oid == s.blob.c.oid) & (s.repo.c.id == s.repo_blob.c.repo_id)
+        public = select(s.blob.c.oid).where(
+            s.blob.c.oid.in_(part), exists().where(holder, rights.open_to_all())
+        )
+        found |= set(conn.execute(public).scalars())
         query = (
             select(s.repo, s.repo_blob.c.oid)
             .join(s.repo_blob, s.repo_blob.c.repo_id == s.repo.c.id)
-            .where(s.repo_blob.c.oid.in_(part), rights.visible(actor))
+            .where(s.repo_blob.c.oid.in_(part), ~rights.open_to_all(), _let_in(actor))
         )
         for row in conn.execute(query):
             if row.oid not in found and rights.allowed(actor, Repo.of(row), "bytes"):
@@ -172,6 +193,27 @@ def held(conn: Connection, actor: Actor, oids: Sequence[Digest]) -> dict[str, in
         known = select(s.blob.c.oid, s.blob.c.size_bytes).where(s.blob.c.oid.in_(part))
         sizes.update({row.oid: row.size_bytes for row in conn.execute(known)})
     return {oid: sizes[oid] for oid in found if oid in sizes}
+
+
+def restore(
+    db: Db, conn: Connection, actor: Actor, repo_id: int, blobs: Iterable[tuple[Digest, int]]
+) -> list[Digest]:
+    """Of blobs that a repo's files name already, take back those that were deleted from it."""
+    offered = dict(blobs)
+    gone = withdrawn(conn, repo_id, list(offered))
+    link(db, conn, actor, repo_id, [(oid, offered[oid]) for oid in gone])
+    return gone
+
+
+def withdrawn(conn: Connection, repo_id: int, oids: Sequence[Digest]) -> list[Digest]:
+    """Of these blobs, those whose content was deleted from the repo for good."""
+    gone: list[Digest] = []
+    for at in range(0, len(oids), IN_MAX):
+        query = select(s.withdrawn.c.oid).where(
+            s.withdrawn.c.repo_id == repo_id, s.withdrawn.c.oid.in_(oids[at : at + IN_MAX])
+        )
+        gone += map(Digest, conn.execute(query).scalars())
+    return gone
 
 
 def link(
@@ -188,7 +230,17 @@ def link(
         conn.execute(db.insert_new(s.repo_blob), rows)
     oids = [row["oid"] for row in rows]
     for start in range(0, len(oids), IN_MAX):
-        mine = (s.upload.c.user_id == actor.user_id) & s.upload.c.oid.in_(
-            oids[start : start + IN_MAX]
-        )
+        some = oids[start : start + IN_MAX]
+        mine = (s.upload.c.user_id == actor.user_id) & s.upload.c.oid.in_(some)
         conn.execute(delete(s.upload).where(mine))
+        back = (s.withdrawn.c.repo_id == repo_id) & s.withdrawn.c.oid.in_(some)
+        conn.execute(delete(s.withdrawn).where(back))  # deleted once, and here again
+
+
+def withdraw(db: Db, conn: Connection, repo_id: int, oids: Iterable[Digest]) -> None:
+    """Note that these were taken out of the repo for good, where they came with that note."""
+    at = now_ms()
+    rows: list[dict[str, object]] = [
+        {"repo_id": repo_id, "oid": oid, "deleted_ms": at} for oid in set(oids)
+    ]
+    _insert_new(db, conn, s.withdrawn, rows)

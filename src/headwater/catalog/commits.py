@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, select
 
-from headwater.catalog import audit, blobs, cards, refs, rights
+from headwater.catalog import audit, blobs, cards, events, pull_requests, refs, rights
 from headwater.catalog import schema as s
 from headwater.catalog.actors import Actor
 from headwater.catalog.clock import now_ms
@@ -38,7 +38,7 @@ from headwater.catalog.plans import Change, Plan, PutFile, PutLfs, Remove
 from headwater.catalog.refs import STALE, Refs, no_revision
 from headwater.catalog.repos import MAIN, find
 from headwater.catalog.trees import TreeEdit
-from headwater.errors import BadRequest, Stale
+from headwater.errors import BadRequest, Forbidden, Stale
 from headwater.formats.lfs_pointer import encode_pointer
 from headwater.names import Digest, GitOid, shown
 
@@ -85,7 +85,9 @@ class Commits:
 
     def _apply(self, actor: Actor, repo: Repo, plan: Plan) -> Committed:
         with self.db.write() as conn:
-            repo = find(conn, actor, repo.type, repo.full, _verb(conn, actor, repo, plan))
+            repo = find(
+                conn, actor, repo.type, repo.full, pull_requests.verb(conn, actor, repo, plan)
+            )
             ref, head = self._head(conn, repo, plan)
             key = plan.key(actor)
             if (earlier := self._earlier(conn, repo, head, key, plan)) is not None:
@@ -158,9 +160,10 @@ class Commits:
         before = self.git.commit(conn, repo.id, head)
         edit = TreeEdit(lambda oid: self.git.tree(conn, repo.id, oid), before.tree)
         self._demand_staged(conn, repo, plan.changes)
-        pointers, linked = self._edit(conn, actor, edit, plan.changes)
+        pointers, linked = self._edit(conn, actor, repo, edit, plan.changes)
         root, trees = edit.write()
         if root == before.tree and not plan.create_pr:
+            self._restore(conn, actor, repo, linked)
             return Committed(head)  # nothing would change: no empty commits
         at_s = max(now_ms(), before.at_ms) // 1000  # a branch's times never run backwards
         commit = new_commit(root, [head], plan.message, actor.audit_name, at_s)
@@ -168,10 +171,10 @@ class Commits:
         blobs.link(self.db, conn, actor, repo.id, linked)
         number = None
         if plan.create_pr:
-            number = _open_pr(conn, actor, repo, ref, plan)
+            number = pull_requests.opened(conn, actor, repo, ref, plan, commit.oid)
             ref = f"refs/pr/{number}"
-            refs.create(conn, repo.id, ref, commit.oid)
         else:
+            pull_requests.committed(conn, actor, repo, ref, plan.summary, commit.oid)
             refs.swap(conn, repo.id, ref, head, commit.oid)
         if ref == MAIN:
             cards.refresh(self.files, self.git, conn, repo, root)
@@ -188,7 +191,18 @@ class Commits:
         )
         subject = repo.prefix + repo.full
         audit.record(conn, actor.audit_name, "repo.commit", subject, ref=ref, commit=commit.oid)
+        was = None if plan.create_pr else head
+        events.refs_moved(conn, actor, repo, (ref, was, commit.oid))
         return Committed(commit.oid, number)
+
+    def _restore(
+        self, conn: Connection, actor: Actor, repo: Repo, linked: Sequence[tuple[Digest, int]]
+    ) -> None:
+        """A file whose content was deleted for good is brought back where its pointer still is."""
+        if back := blobs.restore(self.db, conn, actor, repo.id, linked):
+            audit.record(
+                conn, actor.audit_name, "lfs.restore", repo.prefix + repo.full, oids=sorted(back)
+            )
 
     def _demand_staged(self, conn: Connection, repo: Repo, changes: Sequence[Change]) -> None:
         """Refuse ordinary files whose bytes are not (or no longer) in this repo."""
@@ -198,11 +212,18 @@ class Commits:
             raise BadRequest(f"{shown(path)}: its content did not arrive. Send the commit again.")
 
     def _edit(
-        self, conn: Connection, actor: Actor, edit: TreeEdit, changes: Sequence[Change]
+        self,
+        conn: Connection,
+        actor: Actor,
+        repo: Repo,
+        edit: TreeEdit,
+        changes: Sequence[Change],
     ) -> tuple[list[NewObject], list[tuple[Digest, int]]]:
         """Make the changes in the tree; (pointers to insert, blobs that the repo will hold)."""
         wanted = [c.oid for c in changes if isinstance(c, PutLfs)]
         mine = blobs.held(conn, actor, wanted) if wanted else {}
+        if not rights.allowed(actor, repo, "write"):  # it would be back on every branch
+            _demand_none_withdrawn(conn, repo, wanted)
         pointers: list[NewObject] = []
         linked: list[tuple[Digest, int]] = []
         for change in changes:
@@ -210,7 +231,7 @@ class Commits:
                 case PutFile(path, oid):
                     edit.put(path, MODE_FILE, oid)
                 case Remove(path, folder):
-                    edit.remove_folder(path) if folder else edit.remove_file(path)
+                    edit.remove(path, folder)
                 case PutLfs(path, digest, size):
                     if digest not in mine:
                         raise BadRequest(
@@ -229,49 +250,14 @@ class Commits:
         return pointers, linked
 
 
-def _verb(conn: Connection, actor: Actor, repo: Repo, plan: Plan) -> rights.Verb:
-    """A pull request needs less than a push; its author may add to it."""
-    if plan.create_pr:
-        return "propose"
-    if plan.revision.startswith("refs/pr/") and actor.user_id is not None:
-        author = conn.execute(
-            select(s.discussion.c.author_id).where(
-                s.discussion.c.repo_id == repo.id,
-                s.discussion.c.num == _number(plan.revision),
-                s.discussion.c.status.in_(("open", "draft")),
-            )
-        ).scalar_one_or_none()
-        if author is not None and author == actor.user_id:
-            return "propose"
-    return "write"
+def _demand_none_withdrawn(conn: Connection, repo: Repo, oids: Sequence[Digest]) -> None:
+    if gone := blobs.withdrawn(conn, repo.id, oids):
+        raise Forbidden(
+            f"The file with the SHA-256 {gone[0]} was deleted from {repo.full} for good. Only who "
+            "may write to it can bring it back."
+        )
 
 
 def _names(digits: str, commit: str) -> bool:
     """Whether a client means `commit` by these digits."""
     return len(digits) >= PARENT_CHARS_MIN and commit.startswith(digits.lower())
-
-
-def _number(ref: str) -> int:
-    text = ref.removeprefix("refs/pr/")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
-
-
-def _open_pr(conn: Connection, actor: Actor, repo: Repo, ref: str, plan: Plan) -> int:
-    last = select(func.coalesce(func.max(s.discussion.c.num), 0)).where(
-        s.discussion.c.repo_id == repo.id
-    )
-    number = int(conn.execute(last).scalar_one()) + 1
-    conn.execute(
-        insert(s.discussion).values(
-            repo_id=repo.id,
-            num=number,
-            is_pr=True,
-            title=plan.summary,
-            description=plan.description,
-            status="open",
-            author_id=actor.user_id or None,
-            target_ref=ref,
-            created_ms=now_ms(),
-        )
-    )
-    return number

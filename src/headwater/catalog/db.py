@@ -14,11 +14,16 @@ What the driver raises becomes our error tree here.
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# Unused here, and whole before any thread starts: the jobs' engine imports it in a thread, and a
+# query that meets it half imported fails (it asks whether a `str` of ours is a mapped object).
+import sqlalchemy.orm  # noqa: F401
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
@@ -31,6 +36,7 @@ SYNCHRONOUS = "FULL"  # a commit is on the disk when it returns; NORMAL loses it
 BUSY_TIMEOUT_S = 10  # a writer waits this long for its turn, then the client is told to retry
 POOL_SIZE = 48  # more than the server's threads, so that a request never waits for a connection
 IN_MAX = 500  # values in one IN (…): below every driver's limit on bound values
+_WAL_POLL_S = 0.01
 _LOCK_KEY = 0x4845_4144  # "HEAD"; any constant will do, it only has to be ours
 _TAKE_TURN = text(
     f"SELECT set_config('lock_timeout', '{BUSY_TIMEOUT_S}s', true), "
@@ -91,6 +97,20 @@ class Db:
         return dialect.insert(table).on_conflict_do_update(index_elements=keys, set_=update)
 
 
+def use_wal(cursor: sqlite3.Cursor | sqlite3.Connection) -> None:
+    """Put the file into WAL mode, which stays. When several processes make a new file, SQLite tells
+    all but one of them that it is locked, at once and whatever their timeout."""
+    deadline_s = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() >= deadline_s:
+                raise
+            time.sleep(_WAL_POLL_S)
+
+
 def _sqlite_engine(url: str) -> Engine:
     path = make_url(url).database
     if path and path != ":memory:":
@@ -106,7 +126,7 @@ def _sqlite_engine(url: str) -> Engine:
     def on_connect(raw: Any, _record: Any) -> None:
         raw.isolation_level = None  # BEGIN is ours to say
         cursor = raw.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        use_wal(cursor)
         cursor.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA cell_size_check=ON")

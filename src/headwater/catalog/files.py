@@ -190,8 +190,14 @@ class Files:
                     s.git_object.c.lfs_oid,
                     s.git_object.c.lfs_bytes,
                     s.blob.c.xet_hash,
+                    s.withdrawn.c.deleted_ms,
                 )
                 .outerjoin(s.blob, s.blob.c.oid == s.git_object.c.lfs_oid)
+                .outerjoin(
+                    s.withdrawn,
+                    (s.withdrawn.c.repo_id == repo_id)
+                    & (s.withdrawn.c.oid == s.git_object.c.lfs_oid),
+                )
                 .where(
                     s.git_object.c.repo_id == repo_id,
                     s.git_object.c.oid.in_(oids[at : at + IN_MAX]),
@@ -220,10 +226,12 @@ def _entry(found: _Found, facts: Any) -> Entry:
         )
     if facts.lfs_oid is None:
         return Entry(path, "file", row.oid, facts.size_bytes)
+    gone = facts.deleted_ms is not None
     lfs = Lfs(
         Digest(facts.lfs_oid),
         facts.lfs_bytes,
         facts.size_bytes,
-        XetHash(facts.xet_hash) if facts.xet_hash else None,
+        XetHash(facts.xet_hash) if facts.xet_hash and not gone else None,
+        gone,
     )
     return Entry(path, "file", row.oid, facts.lfs_bytes, lfs)

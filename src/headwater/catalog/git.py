@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from dulwich.objects import Commit, ObjectID, Tag, parse_tree
 from sqlalchemy import Connection, select
@@ -26,12 +25,14 @@ from headwater.catalog.clock import now_ms
 from headwater.catalog.db import IN_MAX, Db
 from headwater.catalog.models import CommitInfo
 from headwater.errors import BadRequest, Corrupt, NotFound, TooLarge
+from headwater.formats.git_object import read_commit
 from headwater.names import Digest, GitOid, shown
 from headwater.store.cache import Cache
 
 MODE_FILE = 0o100644
 MODE_EXEC = 0o100755
 MODE_TREE = 0o040000
+MODE_COMMIT = 0o160000  # a submodule: the object is in another repository
 OBJECT_BYTES_MAX = 128 * 2**20  # a decompression stops here: no object we accept is larger
 MESSAGE_BYTES_MAX = 64 * 2**10
 TREE_CACHE_ROWS = 200_000  # rows of parsed trees kept, about 50 MB
@@ -174,16 +175,38 @@ class GitObjects:
             self._commits.put_new((repo_id, oid), info, _COMMIT_BYTES + len(info.message))
         return info
 
+    def links(
+        self, conn: Connection, repo_id: int, oid: str, kind: str
+    ) -> list[tuple[GitOid, str]]:
+        """What an object names: (id, kind) each."""
+        if kind == "commit":
+            info = self.commit(conn, repo_id, oid)
+            return [(info.tree, "tree"), *((parent, "commit") for parent in info.parents)]
+        if kind == "tree":
+            rows = self.tree(conn, repo_id, oid)
+            return [(row.oid, "tree" if row.is_tree else "blob") for row in rows]
+        if kind == "tag":
+            return [tag_target(self.read(conn, repo_id, oid, "tag"))]
+        return []
+
     def blobs_among(self, conn: Connection, repo_id: int, oids: Iterable[GitOid]) -> set[GitOid]:
         """Those of `oids` that are blobs of this repo."""
+        return self.among(conn, repo_id, oids, "blob")
+
+    def among(
+        self, conn: Connection, repo_id: int, oids: Iterable[str], kind: str | None = None
+    ) -> set[GitOid]:
+        """Those of `oids` that are stored, and of this kind if one is said. What is remembered of
+        an object tells nothing of that: gc may have dropped it since, in another process."""
         wanted = list(oids)
         found: set[GitOid] = set()
         for at in range(0, len(wanted), IN_MAX):
             query = select(s.git_object.c.oid).where(
                 s.git_object.c.repo_id == repo_id,
-                s.git_object.c.kind == "blob",
                 s.git_object.c.oid.in_(wanted[at : at + IN_MAX]),
             )
+            if kind is not None:
+                query = query.where(s.git_object.c.kind == kind)
             found.update(map(GitOid, conn.execute(query).scalars()))
         return found
 
@@ -218,15 +241,18 @@ class GitObjects:
             conn.execute(self.db.upsert(s.git_object, ["repo_id", "oid"], update), row)
 
 
+def tag_target(body: bytes) -> tuple[GitOid, str]:
+    """What a tag object leads to: (id, kind); git makes tags of tags, too."""
+    first, second, _ = body.split(b"\n", 2)
+    kind = second.removeprefix(b"type ").decode()
+    return GitOid(first.removeprefix(b"object ").decode()), kind
+
+
 def _commit_info(oid: str, body: bytes) -> CommitInfo:
-    commit: Any = Commit.from_string(body)
+    said = read_commit(body, strict=False)
+    parents = tuple(map(GitOid, said.parents))
     return CommitInfo(
-        GitOid(oid),
-        tuple(GitOid(p.decode()) for p in commit.parents),
-        GitOid(commit.tree.decode()),
-        commit.message.decode("utf-8", "replace"),
-        commit.author.split(b" <")[0].decode("utf-8", "replace"),
-        commit.commit_time * 1000,
+        GitOid(oid), parents, GitOid(said.tree), said.message, said.author, said.at_s * 1000
     )
 
 

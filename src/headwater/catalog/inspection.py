@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select, text
 
 from headwater.catalog import schema as s
+from headwater.catalog import schema_social as so
 from headwater.catalog.db import Db
 from headwater.catalog.git import GitObjects, verified
 from headwater.catalog.models import Repo
@@ -56,7 +57,14 @@ def _repo(conn: Connection, db: Db, git: GitObjects, repo: Repo, data: bool) -> 
             yield Problem(name, f"git object {oid} is missing; restore it from a backup")
     yield from (Problem(name, gap.message) for gap in gaps if not isinstance(gap, NotFound))
     links = select(s.repo_blob.c.oid).where(s.repo_blob.c.repo_id == repo.id)
-    held = set(conn.execute(links).scalars())
+    gone = select(s.withdrawn.c.oid).where(s.withdrawn.c.repo_id == repo.id)
+    held = set(conn.execute(links).scalars()) | set(conn.execute(gone).scalars())
+    files = select(s.bucket_file.c.path, s.bucket_file.c.oid).where(
+        s.bucket_file.c.repo_id == repo.id
+    )
+    for row in conn.execute(files, execution_options={"yield_per": ROWS_AT_ONCE}):
+        if row.oid not in held:
+            yield Problem(name, f"blob {row.oid} of {row.path} is not linked to the bucket")
     query = select(s.git_object).where(mine)
     if not data:
         query = query.where(s.git_object.c.lfs_oid.is_not(None))
@@ -75,26 +83,32 @@ def _repo(conn: Connection, db: Db, git: GitObjects, repo: Repo, data: bool) -> 
 
 
 def _blobs(db: Db, store: Store) -> Iterator[Problem]:
-    """Every blob that a repo holds is in the store, with the size the catalog says."""
-    query = select(
+    """Every blob that a repo holds or a comment shows is in the store, with its size."""
+    held = select(
         s.repo_blob.c.oid,
         s.repo_blob.c.size_bytes,
         s.repo.c.type,
         s.repo.c.namespace,
         s.repo.c.name,
     ).join(s.repo, s.repo.c.id == s.repo_blob.c.repo_id)
+    shown = select(so.attachment.c.oid, so.attachment.c.size_bytes, so.attachment.c.hub_id)
     with db.read() as conn:
-        rows = conn.execute(query.order_by(s.repo.c.id, s.repo_blob.c.oid)).all()
+        rows = conn.execute(held.order_by(s.repo.c.id, s.repo_blob.c.oid)).all()
+        attached = conn.execute(shown.order_by(so.attachment.c.id)).all()
     for row in rows:
         where = str(RepoId(row.type, row.namespace, row.name))
-        try:
-            found = store.find(Digest(row.oid))
-        except HeadwaterError as error:
-            yield Problem(where, error.message)
-            continue
-        if found is None:
-            yield Problem(where, f"blob {row.oid} is missing from the store; upload it again")
-        elif found.size_bytes != row.size_bytes:
-            yield Problem(
-                where, f"blob {row.oid} has {found.size_bytes} bytes, not {row.size_bytes}"
-            )
+        yield from _blob(store, where, row.oid, row.size_bytes)
+    for oid, size_bytes, id in attached:
+        yield from _blob(store, f"uploads/{id}", oid, size_bytes)
+
+
+def _blob(store: Store, where: str, oid: str, size_bytes: int) -> Iterator[Problem]:
+    try:
+        found = store.find(Digest(oid))
+    except HeadwaterError as error:
+        yield Problem(where, error.message)
+        return
+    if found is None:
+        yield Problem(where, f"blob {oid} is missing from the store; upload it again")
+    elif found.size_bytes != size_bytes:
+        yield Problem(where, f"blob {oid} has {found.size_bytes} bytes, not {size_bytes}")

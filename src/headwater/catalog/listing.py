@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Select, and_, bindparam, exists, literal, select, tuple_
+from sqlalchemy import BigInteger, Select, and_, bindparam, exists, literal, or_, select, tuple_
 
 from headwater.catalog import rights
 from headwater.catalog import schema as s
@@ -26,6 +26,7 @@ LIMIT_MAX = 1000
 TEXTS_MAX = 20  # filters, searches and author together; each is one more test of every row
 TEXT_CHARS_MAX = 200  # as long as the longest tag
 CURSOR_MAX = 2**63 - 1  # what the columns hold
+LINKS = ("model:", "dataset:")  # tags by which a space names what it uses
 SORTS: dict[str, Any] = {
     "lastModified": s.repo.c.updated_ms,
     "last_modified": s.repo.c.updated_ms,
@@ -34,8 +35,8 @@ SORTS: dict[str, Any] = {
     "created_at": s.repo.c.created_ms,
     "downloads": s.repo.c.downloads,
     "likes": s.repo.c.likes,
-    "trendingScore": s.repo.c.downloads,
-    "trending_score": s.repo.c.downloads,
+    "trendingScore": s.repo.c.trending,
+    "trending_score": s.repo.c.trending,
 }
 
 
@@ -47,6 +48,8 @@ class Query:
     filters: tuple[str, ...] = ()  # tags, all of which must be there
     pipeline_tag: str | None = None
     gated: bool | None = None
+    parameters: tuple[int | None, int | None] = (None, None)  # at least, at most
+    linked: bool = False  # names a model or dataset that it uses
     sort: str = "createdAt"
     limit: int = LIMIT_DEFAULT
     cursor: tuple[int, int] | None = None  # (sort value, repo row id) of the last row seen
@@ -82,16 +85,17 @@ class Listing:
         with self.db.read() as conn:
             rows = conn.execute(statement).all()
         found = tuple(_listed(Repo.of(row), row[-1]) for row in rows[:limit])
-        cursor = None
-        if len(rows) > limit:
-            last = found[-1].repo
-            cursor = (int(getattr(last, SORTS[query.sort].key)), last.id)
-        return Page(found, cursor)
+        return Page(found, cursor_behind(query, found[-1]) if len(rows) > limit else None)
 
     def one(self, repo: Repo) -> Listed:
         """A found repo with its tags and the commit of main."""
         with self.db.read() as conn:
             return _listed(repo, conn.execute(_HEAD, {"repo_id": repo.id}).scalar_one_or_none())
+
+
+def cursor_behind(query: Query, last: Listed) -> tuple[int, int]:
+    """Where a page begins that follows this row."""
+    return int(getattr(last.repo, SORTS[query.sort].key)), last.repo.id
 
 
 def _listed(repo: Repo, head: str | None) -> Listed:
@@ -125,6 +129,16 @@ def statement_of(actor: Actor, query: Query) -> Select[Any]:
         )
     if query.gated is not None:
         found = found.where(s.repo.c.gated != "" if query.gated else s.repo.c.gated == "")
+    least, most = query.parameters
+    if not all(n is None or 0 <= n <= CURSOR_MAX for n in (least, most)):
+        raise BadRequest("not a number of parameters")
+    if least is not None:
+        found = found.where(s.repo.c.parameters >= least)
+    if most is not None:
+        found = found.where(s.repo.c.parameters <= most)
+    if query.linked:
+        links = [s.repo_tag.c.tag.startswith(prefix) for prefix in LINKS]
+        found = found.where(exists().where(s.repo_tag.c.repo_id == s.repo.c.id, or_(*links)))
     if query.cursor is not None:
         if not all(0 <= value <= CURSOR_MAX for value in query.cursor):
             raise BadRequest("not a cursor of this listing")

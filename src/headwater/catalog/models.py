@@ -33,6 +33,9 @@ class Repo:
     downloads: int
     downloads_all: int
     likes: int
+    trending: int
+    parameters: int | None
+    weights: str  # JSON
 
     @classmethod
     def of(cls, row: Sequence[Any]) -> Repo:
@@ -62,12 +65,13 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Lfs:
-    """The bytes behind an LFS pointer."""
+    """The bytes behind an LFS pointer; `gone` when they were deleted from the repo for good."""
 
     oid: Digest
     size_bytes: int
     pointer_bytes: int
     xet_hash: XetHash | None
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class PutLfs:
 @dataclass(frozen=True, slots=True)
 class Remove:
     path: RepoPath
-    folder: bool
+    folder: bool | None  # None: a file or a folder, whatever is there
 
 
 Change = PutFile | PutLfs | Remove

@@ -6,10 +6,11 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
-from headwater.catalog import audit, rights
+from headwater.catalog import audit, events, old_names, rights
 from headwater.catalog import schema as s
+from headwater.catalog import schema_social as so
 from headwater.catalog.actors import Actor
 from headwater.catalog.clock import now_ms
 from headwater.catalog.db import IN_MAX, Db
@@ -46,36 +47,20 @@ class Repos:
             return repo
 
     def create(
-        self, actor: Actor, rid: RepoId, *, private: bool = False, sdk: str | None = None
+        self, actor: Actor, rid: RepoId, *, private: bool | None = None, sdk: str | None = None
     ) -> Repo:
-        """A new repo whose first commit holds `.gitattributes`. Conflict when it exists."""
+        """A new repo whose first commit holds `.gitattributes`; `private` None means as its
+        namespace has it. Conflict when it exists, or its name is another's (`old_names`)."""
         if sdk is not None and (len(sdk) > SDK_CHARS_MAX or not sdk.isprintable()):
             raise BadRequest(f"sdk {shown(sdk)}: at most {SDK_CHARS_MAX} printable characters")
         with self.db.write() as conn:
-            owner = _namespace(conn, actor, rid)
-            _refuse_taken(conn, rid)
-            at = now_ms()
-            _drop_redirect(conn, rid)
-            repo_id = conn.execute(
-                insert(s.repo)
-                .values(
-                    hub_id=secrets.token_hex(12),
-                    type=rid.type,
-                    owner_id=owner.id,
-                    namespace=owner.name,
-                    name=rid.name,
-                    key=rid.key,
-                    creator_id=actor.user_id or None,
-                    private=private,
-                    created_ms=at,
-                    updated_ms=at,
-                    sdk=sdk,
-                )
-                .returning(s.repo.c.id)
-            ).scalar_one()
-            self._first_commit(conn, repo_id, actor, at)
-            audit.record(conn, actor.audit_name, "repo.create", str(rid), private=private)
-            return _reread(conn, repo_id)
+            repo, ended = insert_row(conn, actor, rid, private=private, sdk=sdk)
+            if rid.type != "bucket":
+                self._first_commit(conn, repo.id, actor, repo.created_ms)
+            made = {"private": repo.private, **ended}
+            audit.record(conn, actor.audit_name, "repo.create", str(rid), **made)
+            events.emit(conn, actor, repo, "repo", "create")
+            return repo
 
     def _first_commit(self, conn: Connection, repo_id: int, actor: Actor, at_ms: int) -> None:
         blob = new_blob(DEFAULT_GITATTRIBUTES)
@@ -92,26 +77,32 @@ class Repos:
         """Remove the repo and its history. Bytes no other repo holds go with the next gc."""
         with self.db.write() as conn:
             repo = find(conn, actor, type, full, "manage", moved=False)
+            led = select(s.redirect.c.key).where(s.redirect.c.repo_id == repo.id)
+            led_here = list(conn.execute(led.limit(IN_MAX)).scalars())  # gone with the repo
+            old_names.bury(self.db, conn, repo)
             conn.execute(delete(s.repo).where(s.repo.c.id == repo.id))
             audit.record(conn, actor.audit_name, "repo.delete", repo.prefix + repo.full)
+            events.emit(conn, actor, repo, "repo", "delete", oldNames=led_here)
 
     def move(self, actor: Actor, type: RepoType, source: str, to: RepoId) -> Repo:
         """Give the repo a new name, maybe a new owner. The old name goes on leading here.
 
-        Rights follow the owner from this moment: nothing granted under the old one remains.
+        Rights follow the owner from this moment: nothing granted under the old one remains, and
+        whoever asked the old owner has to ask the new one.
         """
         if to.type != type:
             raise BadRequest(f"a {type} cannot become a {to.type}")
         with self.db.write() as conn:
             repo = find(conn, actor, type, source, "manage", moved=False)
             owner = _namespace(conn, actor, to)
+            dropped: dict[str, object] = {}
             if to.key != repo.key:
                 taken = conn.execute(
                     select(s.repo.c.id).where(s.repo.c.type == type, s.repo.c.key == to.key)
                 ).first()
                 if taken:
                     raise Conflict(f"A {type} repository called {to.full} already exists")
-                _drop_redirect(conn, to)
+                dropped = old_names.take(conn, actor, to, owner.id, unless=repo.id)
                 conn.execute(insert(s.redirect).values(type=type, key=repo.key, repo_id=repo.id))
             conn.execute(
                 update(s.repo)
@@ -127,8 +118,16 @@ class Repos:
                     updated_ms=now_ms(),
                 )
             )
-            audit.record(conn, actor.audit_name, "repo.move", repo.prefix + repo.full, to=to.full)
-            return _reread(conn, repo.id)
+            if owner.id != repo.owner_id:
+                conn.execute(
+                    delete(so.access_request).where(so.access_request.c.repo_id == repo.id)
+                )
+            audit.record(
+                conn, actor.audit_name, "repo.move", repo.prefix + repo.full, to=to.full, **dropped
+            )
+            moved = _reread(conn, repo.id)
+            events.emit(conn, actor, moved, "repo", "move", movedFrom=repo.full)
+            return moved
 
     def set(
         self,
@@ -150,7 +149,9 @@ class Repos:
             }
             conn.execute(update(s.repo).where(s.repo.c.id == repo.id).values(**new))
             audit.record(conn, actor.audit_name, "repo.settings", repo.prefix + repo.full, **new)
-            return _reread(conn, repo.id)
+            changed = _reread(conn, repo.id)
+            events.emit(conn, actor, changed, "repo.config", "update", **new)
+            return changed
 
     def used_bytes(self, repos: Sequence[Repo]) -> dict[int, int]:
         """What the large files of each repo come to, over its whole history, by repo row id."""
@@ -196,14 +197,57 @@ def find(
     return repo
 
 
+def may_take(conn: Connection, actor: Actor, rid: RepoId) -> Any:
+    """The account that `rid` will belong to; Conflict when there is such a repo, else what
+    `rights.demand_namespace` raises."""
+    owner = _namespace(conn, actor, rid)
+    _refuse_taken(conn, rid)
+    return owner
+
+
+def insert_row(
+    conn: Connection,
+    actor: Actor,
+    rid: RepoId,
+    *,
+    private: bool | None,
+    sdk: str | None = None,
+    gated: str = "",
+) -> tuple[Repo, dict[str, object]]:
+    """A repo with nothing in it, if the actor may make one of that name, and what ended by that
+    (`old_names.take`), for the audit row. `private` None: as its namespace has it."""
+    owner = may_take(conn, actor, rid)
+    ended = old_names.take(conn, actor, rid, owner.id)
+    at = now_ms()
+    repo_id = conn.execute(
+        insert(s.repo)
+        .values(
+            hub_id=secrets.token_hex(12),
+            type=rid.type,
+            owner_id=owner.id,
+            namespace=owner.name,
+            name=rid.name,
+            key=rid.key,
+            creator_id=actor.user_id or None,
+            private=bool(owner.repos_private) if private is None else private,
+            gated=gated,
+            created_ms=at,
+            updated_ms=at,
+            sdk=sdk,
+        )
+        .returning(s.repo.c.id)
+    ).scalar_one()
+    return _reread(conn, repo_id), ended
+
+
 def _reread(conn: Connection, repo_id: int) -> Repo:
     return Repo.of(conn.execute(select(s.repo).where(s.repo.c.id == repo_id)).one())
 
 
-def _namespace(conn: Connection, actor: Actor, rid: RepoId) -> Row[Any, Any]:
+def _namespace(conn: Connection, actor: Actor, rid: RepoId) -> Any:
     """The account that `rid` would belong to, when the actor may create repos there."""
     owner = conn.execute(
-        select(s.account.c.id, s.account.c.name).where(
+        select(s.account.c.id, s.account.c.name, s.account.c.repos_private).where(
             s.account.c.key == rid.namespace.lower(), s.account.c.deleted_ms.is_(None)
         )
     ).one_or_none()
@@ -213,13 +257,6 @@ def _namespace(conn: Connection, actor: Actor, rid: RepoId) -> Row[Any, Any]:
         raise NotFound(f"No user or organisation {shown(rid.namespace)} on this hub.")
     rights.demand_namespace(actor, owner.id, owner.name)
     return owner
-
-
-def _drop_redirect(conn: Connection, rid: RepoId) -> None:
-    """An old name that someone takes stops leading elsewhere."""
-    conn.execute(
-        delete(s.redirect).where(s.redirect.c.type == rid.type, s.redirect.c.key == rid.key)
-    )
 
 
 def _refuse_taken(conn: Connection, rid: RepoId) -> None:

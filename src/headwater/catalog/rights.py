@@ -1,7 +1,7 @@
 """Rights: who may do what with a repo. The only place that decides.
 
     see      its page, its listings            public: anyone
-    bytes    the content of its files          + not behind a gate
+    bytes    the content of its files          + not behind a gate, or let in by its owners
     propose  open a pull request               signed in, and may see
     write    change its refs                   owner, org writers
     manage   settings, move, delete            owner, org writers
@@ -18,7 +18,7 @@ from typing import Literal
 from sqlalchemy import ColumnElement, and_, or_, select, true
 
 from headwater.catalog import schema as s
-from headwater.catalog.actors import Actor
+from headwater.catalog.actors import READ_GATED, Actor, RequestStatus
 from headwater.catalog.models import Repo
 from headwater.errors import Forbidden, GatedRepo, HeadwaterError, RepoNotFound
 from headwater.names import REPO_TYPES
@@ -55,6 +55,8 @@ def _token_covers(actor: Actor, repo: Repo, verb: Verb) -> bool:
     """Whether the token, whoever holds it, reaches this far."""
     if actor.token_role != "fineGrained":
         return actor.token_role == "write" or verb in ("see", "bytes")
+    if verb == "bytes" and repo.gated and not repo.private and actor.reads_gated:
+        return True
     for scope in actor.scopes:
         on_owner = scope.type in ("user", "org") and scope.name.lower() == repo.namespace.lower()
         on_repo = scope.type == repo.type and scope.name.lower() == repo.key
@@ -75,6 +77,11 @@ def _standing(actor: Actor, repo: Repo, verb: Verb) -> bool:
     return role in ("admin", "write")
 
 
+def _let_in(actor: Actor, repo: Repo) -> bool:
+    """Whether the owners let this person pass the gate. A private repo is for members only."""
+    return not repo.private and actor.asked.get(repo.id) == "accepted"
+
+
 def allowed(actor: Actor, repo: Repo, verb: Verb) -> bool:
     """Whether `actor` may do `verb` with `repo`, decided from both as they are now."""
     if repo.disabled and verb not in ("see", "manage"):
@@ -84,6 +91,8 @@ def allowed(actor: Actor, repo: Repo, verb: Verb) -> bool:
             return True
         if verb == "propose":
             return not actor.is_anonymous and _token_covers(actor, repo, verb)
+        if verb == "bytes" and _let_in(actor, repo):
+            return _token_covers(actor, repo, verb)
     return _standing(actor, repo, verb) and _token_covers(actor, repo, verb)
 
 
@@ -99,21 +108,52 @@ def demand(actor: Actor, repo: Repo, verb: Verb) -> None:
     if repo.disabled and verb != "manage":
         raise Forbidden("Access to this resource is disabled.")
     may = _standing(actor, repo, verb) or (verb == "propose" and not actor.is_anonymous)
-    if verb == "bytes" and not may:
-        error = GatedRepo(
-            f"Access to {repo.type} {repo.full} is restricted and you are not in the authorized "
-            "list. Visit its page to ask for access."
-        )
-        if actor.is_anonymous:
-            error.status = 401
-        raise error
+    if verb == "bytes" and not (may or _let_in(actor, repo)):
+        raise gated(repo, actor.asked.get(repo.id), is_anonymous=actor.is_anonymous)
     if actor.is_anonymous:
         raise RepoNotFoundAnonymous(f"Sign in with a write token to change {repo.full}.")
+    if verb == "bytes":
+        also = "" if repo.private else f", or '{READ_GATED}' on you"
+        raise Forbidden(
+            f"Your token is too narrow for {repo.full}: it needs '{_NEEDS[verb][0]}'{also}."
+        )
     if may:
-        need = _NEEDS[verb][0]
-        role = "" if verb == "bytes" else "the role 'write' or "
-        raise Forbidden(f"Your token is too narrow for {repo.full}: it needs {role}'{need}'.")
+        raise Forbidden(
+            f"Your token is too narrow for {repo.full}: it needs the role 'write' or "
+            f"'{_NEEDS[verb][0]}'."
+        )
     raise Forbidden(f"You have no right to {verb} {repo.full}. Ask one of its owners.")
+
+
+def demand_file(actor: Actor, repo: Repo, path: str) -> None:
+    """As `demand` with "bytes", but a public repo's gate lets the GATE_FREE files through. The
+    gate alone does: not a quarantine, nor a token that covers no content of a private repo."""
+    gate_only = bool(repo.gated) and not repo.private and not repo.disabled
+    demand(actor, repo, "see" if gate_only and path in GATE_FREE else "bytes")
+
+
+def gated(repo: Repo, status: RequestStatus | None, *, is_anonymous: bool) -> GatedRepo:
+    """What a caller hears who sees the repo and may not read it, by what became of their request;
+    the words are Hugging Face's."""
+    if status == "pending":
+        return GatedRepo(
+            f"Your request to access {repo.type} {repo.full} is awaiting a review from the repo "
+            "authors."
+        )
+    if status == "rejected":
+        return GatedRepo(
+            f"Your request to access {repo.type} {repo.full} has been rejected by the repo's "
+            "authors."
+        )
+    page = f"/{repo.prefix}{repo.full}/ask-access"
+    error = GatedRepo(
+        f"Access to {repo.type} {repo.full} is restricted and you are not in the authorized "
+        f"list. Visit {page} to ask for access.",
+        page=page,
+    )
+    if is_anonymous:
+        error.status = 401
+    return error
 
 
 def demand_namespace(actor: Actor, owner_id: int, namespace: str) -> None:
@@ -132,6 +172,11 @@ def demand_namespace(actor: Actor, owner_id: int, namespace: str) -> None:
         for scope in actor.scopes
     ):
         raise Forbidden(f"Your token needs the permission 'repo.write' on {namespace}.")
+
+
+def open_to_all() -> ColumnElement[bool]:
+    """SQL for `allowed(actor, repo, "bytes")` of anybody, with whatever token."""
+    return and_(s.repo.c.private.is_(False), s.repo.c.gated == "", s.repo.c.disabled.is_(False))
 
 
 def visible(actor: Actor) -> ColumnElement[bool]:

@@ -1,6 +1,6 @@
 """What gc needs to know from the catalog, and what it may drop there.
 
-    dead_blobs(…), forget_blob(…)   blobs that no repo holds and no upload waits with
+    dead_blobs(…), forget_blob(…)   blobs that no repo holds, no comment shows, no upload waits with
     forget_xorb(…)                  xorbs that no blob is made of
     sweep_objects(…)                git objects of a repo that no ref reaches
 
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from sqlalchemy import ColumnElement, Connection, delete, exists, select
 
 from headwater.catalog import schema as s
+from headwater.catalog import schema_social as so
 from headwater.catalog.clock import now_ms
 from headwater.catalog.db import IN_MAX, Db
 from headwater.catalog.git import GitObjects
@@ -28,7 +29,7 @@ class Sweep:
         self.git = git
 
     def dead_blobs(self, older_than_ms: int) -> list[Digest]:
-        """Known blobs that no repo holds and no upload waits with."""
+        """Known blobs that no repo holds, no comment shows and no upload waits with."""
         with self.db.read() as conn:
             query = select(s.blob.c.oid).where(_dead(older_than_ms)).order_by(s.blob.c.oid)
             return [Digest(oid) for oid in conn.execute(query).scalars()]
@@ -41,6 +42,7 @@ class Sweep:
             if not done.rowcount:
                 return False
             conn.execute(delete(s.xorb_blob).where(s.xorb_blob.c.oid == oid))
+            conn.execute(delete(s.packing).where(s.packing.c.oid == oid))
             return remove()
 
     def forget_stray(self, oid: Digest, remove: Callable[[], bool]) -> bool:
@@ -72,8 +74,9 @@ class Sweep:
     def sweep_objects(self, repo_id: int, older_than_ms: int) -> int:
         """Drop unreachable objects of one repo that are older than the grace time.
 
-        With them go the links to blobs that no pointer of the repo names any more. The number of
-        objects dropped; NotFound or Corrupt, with nothing dropped, when the history has a gap.
+        With them go the links to blobs that no pointer and no bucket file names any more.
+        Returns the number of objects dropped; NotFound or Corrupt, with nothing dropped, when the
+        history has a gap.
         """
         seen: set[str] = set()
         with self.db.read() as conn:  # the long walk, while others write
@@ -91,18 +94,28 @@ class Sweep:
                 some = s.git_object.c.oid.in_(dead[at : at + IN_MAX])
                 conn.execute(delete(s.git_object).where(mine, some))
             self._unlink(conn, repo_id, older_than_ms)
+            self._forget_withdrawn(conn, repo_id)
             return len(dead)
 
     def _unlink(self, conn: Connection, repo_id: int, older_than_ms: int) -> None:
         named = select(s.git_object.c.lfs_oid).where(
             s.git_object.c.repo_id == repo_id, s.git_object.c.lfs_oid.is_not(None)
         )
+        in_bucket = select(s.bucket_file.c.oid).where(s.bucket_file.c.repo_id == repo_id)
         mine = s.repo_blob.c.repo_id == repo_id
         held = select(s.repo_blob.c.oid).where(mine, s.repo_blob.c.created_ms < older_than_ms)
-        unnamed = sorted(set(conn.execute(held).scalars()) - set(conn.execute(named).scalars()))
+        names = set(conn.execute(named).scalars()) | set(conn.execute(in_bucket).scalars())
+        unnamed = sorted(set(conn.execute(held).scalars()) - names)
         for at in range(0, len(unnamed), IN_MAX):
             some = s.repo_blob.c.oid.in_(unnamed[at : at + IN_MAX])
             conn.execute(delete(s.repo_blob).where(mine, some))
+
+    def _forget_withdrawn(self, conn: Connection, repo_id: int) -> None:
+        """What was taken out for good and is named by no pointer any more needs no note."""
+        named = exists().where(
+            s.git_object.c.repo_id == repo_id, s.git_object.c.lfs_oid == s.withdrawn.c.oid
+        )
+        conn.execute(delete(s.withdrawn).where(s.withdrawn.c.repo_id == repo_id, ~named))
 
     def reachable(
         self,
@@ -110,16 +123,20 @@ class Sweep:
         repo_id: int,
         seen: set[str],
         gap: Callable[[HeadwaterError], None] | None = None,
+        under: tuple[str, ...] = ("refs/",),
     ) -> Iterator[str]:
         """Every object that a ref of the repo leads to and that is not in `seen`, once each.
 
-        An object that is missing or rotten is raised, or given to `gap` and walked past.
+        An object that is missing or rotten is raised, or given to `gap` and walked past. `under`
+        says which refs: their names begin with one of these.
         """
         rows = conn.execute(
-            select(s.ref.c.target, s.ref.c.commit).where(s.ref.c.repo_id == repo_id)
+            select(s.ref.c.name, s.ref.c.target, s.ref.c.commit).where(s.ref.c.repo_id == repo_id)
         ).all()
         todo: list[tuple[str, str]] = []
         for row in rows:
+            if not row.name.startswith(under):
+                continue
             todo.append((row.commit, "commit"))
             if row.target != row.commit:
                 todo.append((row.target, "tag"))
@@ -130,29 +147,18 @@ class Sweep:
             seen.add(oid)
             yield oid
             try:
-                todo += self._below(conn, repo_id, oid, kind)
+                todo += self.git.links(conn, repo_id, oid, kind)
             except HeadwaterError as error:
                 if gap is None:
                     raise
                 gap(error)
 
-    def _below(self, conn: Connection, repo_id: int, oid: str, kind: str) -> list[tuple[str, str]]:
-        """What an object names: (id, kind) each."""
-        if kind == "commit":
-            info = self.git.commit(conn, repo_id, oid)
-            return [(info.tree, "tree"), *((parent, "commit") for parent in info.parents)]
-        if kind == "tree":
-            rows = self.git.tree(conn, repo_id, oid)
-            return [(row.oid, "tree" if row.is_tree else "blob") for row in rows]
-        if kind == "tag":
-            self.git.read(conn, repo_id, oid, "tag")
-        return []
-
 
 def _dead(older_than_ms: int) -> ColumnElement[bool]:
     held = exists().where(s.repo_blob.c.oid == s.blob.c.oid)
+    shown = exists().where(so.attachment.c.oid == s.blob.c.oid)
     waiting = exists().where(s.upload.c.oid == s.blob.c.oid, s.upload.c.expires_ms > now_ms())
-    return (s.blob.c.created_ms < older_than_ms) & ~held & ~waiting
+    return (s.blob.c.created_ms < older_than_ms) & ~held & ~shown & ~waiting
 
 
 def _known(conn: Connection, oid: Digest) -> bool:

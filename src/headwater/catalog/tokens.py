@@ -21,9 +21,10 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, inser
 
 from headwater.catalog import audit
 from headwater.catalog import schema as s
+from headwater.catalog import schema_social as so
 from headwater.catalog.actors import (
-    ANONYMOUS,
     PERMISSIONS,
+    READ_GATED,
     TOKEN_ROLES,
     Actor,
     Membership,
@@ -71,7 +72,8 @@ def looks_real(text: str) -> bool:
     return bool(_SHAPE.match(text)) and _checksum(text[3:33]) == text[33:]
 
 
-def _digest(text: str) -> str:
+def digest_of(text: str) -> str:
+    """What is kept of a secret that has chance enough in it."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -110,6 +112,9 @@ class Tokens:
         for scope in scopes:
             if ("/" in scope.name) == (scope.type in ("user", "org")):
                 raise BadRequest(f"a scope on a {scope.type} cannot name {shown(scope.name)}")
+            own = scope.type == "user" and scope.name.lower() == user.lower()
+            if READ_GATED in scope.permissions and not own:
+                raise BadRequest(f"{READ_GATED} is a permission on the token's own user only")
             if unknown := set(scope.permissions) - PERMISSIONS:
                 raise BadRequest(
                     f"unknown permission {shown(sorted(unknown)[0])}; "
@@ -125,17 +130,7 @@ class Tokens:
                 raise Conflict(
                     f"{user} has a token named {shown(name)}; revoke it or choose another"
                 )
-            conn.execute(
-                insert(s.token).values(
-                    user_id=user_id,
-                    digest=_digest(text),
-                    name=name,
-                    role=role,
-                    scopes=msgspec.json.encode(scopes).decode(),
-                    created_ms=now_ms(),
-                    expires_ms=expires_ms,
-                )
-            )
+            put(conn, text, user_id, name, role, scopes=scopes, expires_ms=expires_ms)
             audit.record(conn, by, "token.create", user, token=name, role=role)
         return text
 
@@ -155,25 +150,26 @@ class Tokens:
             ]
 
     def revoke(self, user: str, name: str, *, by: str = "operator") -> None:
-        """From the next request on, the token opens nothing."""
+        """From the next request on, the token opens nothing. Of a token that a browser sign-in
+        made, the whole sign-in ends: what it was renewed by, and what it was renewed to."""
         with self.db.write() as conn:
-            done = conn.execute(
-                update(s.token)
-                .where(
-                    s.token.c.user_id == _user_id(conn, user),
-                    s.token.c.name == name,
+            row = conn.execute(
+                select(s.token.c.id, s.token.c.session_id).where(
+                    s.token.c.user_id == _user_id(conn, user), s.token.c.name == name
                 )
-                .values(revoked_ms=func.coalesce(s.token.c.revoked_ms, now_ms()))
-            )
-            if done.rowcount == 0:
+            ).one_or_none()
+            if row is None:
                 raise NotFound(f"{user} has no token named {shown(name)}")
+            end(conn, s.token.c.id == row.id)
+            if row.session_id is not None:
+                end_session(conn, row.session_id)
             audit.record(conn, by, "token.revoke", user, token=name)
 
     def actor(self, text: str) -> Actor:
         """Who holds this token. Unauthorized, with the words the client looks for, if nobody."""
         if not looks_real(text):
             raise Unauthorized(BAD_TOKEN)
-        return self._holder(s.token.c.digest == _digest(text))
+        return self._holder(s.token.c.digest == digest_of(text))
 
     def actor_named(self, user_id: int, name: str, created_ms: int) -> Actor:
         """As `actor`, for a signed address or token made by the hub for the holder of this one: it
@@ -201,9 +197,55 @@ class Tokens:
         with self.db.read() as conn:
             return _actor(conn, user_id, "signed", role, 0, ())
 
-    def actor_or_anonymous(self, user_id: int | None) -> Actor:
-        """As `actor_of`, for an address that was made for reading."""
-        return ANONYMOUS if user_id is None else self.actor_of(user_id, "read")
+
+def put(
+    conn: Connection,
+    text: str,
+    user_id: int,
+    name: str,
+    role: TokenRole,
+    *,
+    scopes: tuple[Scope, ...] = (),
+    expires_ms: int | None = None,
+    session_id: int | None = None,
+) -> None:
+    """Keep a token that was just made, as its hash."""
+    conn.execute(
+        insert(s.token).values(
+            user_id=user_id,
+            digest=digest_of(text),
+            name=name,
+            role=role,
+            scopes=msgspec.json.encode(scopes).decode(),
+            created_ms=now_ms(),
+            expires_ms=expires_ms,
+            session_id=session_id,
+        )
+    )
+
+
+def end(conn: Connection, which: ColumnElement[bool]) -> None:
+    """Revoke these tokens; those that are revoked keep their time."""
+    at = func.coalesce(s.token.c.revoked_ms, now_ms())
+    conn.execute(update(s.token).where(which).values(revoked_ms=at))
+
+
+def end_session(conn: Connection, session_id: int) -> None:
+    """Revoke every token of a sign-in, and what would renew them."""
+    end(conn, s.token.c.session_id == session_id)
+    conn.execute(
+        update(so.oauth_session)
+        .where(so.oauth_session.c.id == session_id)
+        .values(ended_ms=func.coalesce(so.oauth_session.c.ended_ms, now_ms()))
+    )
+
+
+def standing(conn: Connection, user_id: int, role: TokenRole) -> Actor | None:
+    """As `Tokens.actor_of`, inside a transaction; None when there is no such user any more."""
+    try:
+        return _actor(conn, user_id, "signed", role, 0, ())
+    except Unauthorized:
+        return None
 
 
 def _scopes(text: str) -> tuple[Scope, ...]:
@@ -224,6 +266,10 @@ def _user_id(conn: Connection, user: str) -> int:
 
 
 _ORG = s.account.alias("org")
+# Bounded where rows are made (catalog/access.py).
+_ASKED = select(so.access_request.c.repo_id, so.access_request.c.status).where(
+    so.access_request.c.user_id == bindparam("user_id")
+)
 # The user with each of their organisations: one row more for each, one in any case.
 _STANDING = (
     select(
@@ -272,4 +318,5 @@ def _actor(
         token_created_ms=token_created_ms,
         scopes=scopes,
         orgs=tuple(orgs),
+        asked={row[0]: row[1] for row in conn.execute(_ASKED, {"user_id": user_id})},
     )

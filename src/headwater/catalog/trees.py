@@ -1,7 +1,7 @@
 """A tree being edited: loads only the folders it touches, writes only those that changed.
 
     edit = TreeEdit(load, root)
-    edit.put(path, mode, oid); edit.remove_file(path); edit.remove_folder(path)
+    edit.put(path, mode, oid); edit.remove(path)
     root, objects = edit.write()
 
 Refuses what a checkout could not hold: a file where a folder is, and two names that a
@@ -81,16 +81,13 @@ class TreeEdit:
         for touched in trail:
             touched.touched = True
 
-    def remove_file(self, path: RepoPath) -> None:
+    def remove(self, path: RepoPath, folder: bool | None = None) -> None:
+        """Take out what is at `path`; with `folder` said, only if it is one, or is a file."""
         trail, name = self._walk(path)
-        if trail[-1].rows[name].is_tree:
-            raise EntryNotFound("A file with this name doesn't exist: it is a folder")
-        self._drop(trail, name, path)
-
-    def remove_folder(self, path: RepoPath) -> None:
-        trail, name = self._walk(path)
-        if not trail[-1].rows[name].is_tree:
-            raise EntryNotFound("A folder with this name doesn't exist: it is a file")
+        is_folder = trail[-1].rows[name].is_tree
+        if folder is not None and folder != is_folder:
+            wanted, there = ("folder", "file") if folder else ("file", "folder")
+            raise EntryNotFound(f"A {wanted} with this name doesn't exist: it is a {there}")
         self._drop(trail, name, path)
 
     def write(self) -> tuple[GitOid, list[NewObject]]:

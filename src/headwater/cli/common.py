@@ -10,12 +10,21 @@ from typing import Annotated
 import typer
 
 from headwater.app import Floors, build
+from headwater.catalog.actors import OPERATOR
+from headwater.catalog.catalog import Catalog
+from headwater.catalog.models import Repo
 from headwater.errors import NotFound
+from headwater.names import REPO_TYPES, RepoType, url_prefix
 from headwater.settings import load
 
 Data = Annotated[
     Path | None,
     typer.Option("--data", help="The data folder. Default: HEADWATER_DATA, else the XDG home."),
+]
+
+Repos = Annotated[
+    list[str] | None,
+    typer.Argument(help="namespace/name; before it datasets/, spaces/, buckets/ … if not a model."),
 ]
 
 
@@ -32,3 +41,12 @@ def opened(data: Path | None) -> Iterator[Floors]:
         yield floors
     finally:
         floors.close()
+
+
+def repo_named(catalog: Catalog, text: str) -> Repo:
+    """The repo that an operator names as its address does: `ann/m`, `datasets/ann/d`."""
+    type: RepoType = "model"
+    for one in REPO_TYPES:
+        if text.count("/") == 2 and text.startswith(url_prefix(one) or "models/"):
+            type, text = one, text.partition("/")[2]
+    return catalog.repos.find(OPERATOR, type, text)

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from headwater import __version__
-from headwater.cli import check, gc, org, serve, token, user
+from headwater.cli import bundles, check, gc, org, pack, serve, stats, token, user, worker
 from headwater.errors import HeadwaterError
 
 app = typer.Typer(
@@ -18,8 +18,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
 app.command("check")(check.check)
 app.command("gc")(gc.gc)
+app.command("export")(bundles.export)
+app.command("import")(bundles.import_)
+app.command("pack")(pack.pack)
+app.command("unpack")(pack.unpack)
+app.command("stats")(stats.stats)
 app.add_typer(user.app, name="user")
 app.add_typer(org.app, name="org")
 app.add_typer(token.app, name="token")

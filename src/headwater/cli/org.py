@@ -24,14 +24,33 @@ def add(
     name: str,
     owner: Annotated[str, typer.Option(help="The user who becomes its first admin.")],
     fullname: Annotated[str, typer.Option(help="Shown beside the name.")] = "",
+    private_by_default: Annotated[
+        bool, typer.Option(help="New repos are private when their maker does not say.")
+    ] = False,
     data: Data = None,
 ) -> None:
     """Make an organisation."""
     with opened(data) as floors:
         floors.catalog.accounts.find(owner)
-        made = floors.catalog.accounts.create(name, "org", fullname=fullname)
+        made = floors.catalog.accounts.create(
+            name, "org", fullname=fullname, repos_private=private_by_default
+        )
         floors.catalog.accounts.set_role(made.name, owner, "admin")
     print(f"organisation {made.name} made; {owner} is its admin")
+
+
+@app.command("set")
+def set_(
+    name: str,
+    private_by_default: Annotated[
+        bool, typer.Option(help="Whether new repos are private when their maker does not say.")
+    ],
+    data: Data = None,
+) -> None:
+    """Change the settings of an organisation."""
+    with opened(data) as floors:
+        org = floors.catalog.accounts.set_repos_private(name, private_by_default)
+    print(f"new repos of {org.name} are {'private' if org.repos_private else 'public'} by default")
 
 
 @app.command("list")

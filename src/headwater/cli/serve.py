@@ -10,6 +10,7 @@ import uvicorn
 
 from headwater.app import build
 from headwater.cli.common import Data
+from headwater.hub import meter
 from headwater.hub.connection import Connection
 from headwater.settings import ENV_PREFIX, Settings, load
 
@@ -33,6 +34,8 @@ def serve(
     # Worker processes load their settings anew: hand them what the command line said.
     for name in ("data", "host", "port", "workers", "log_level"):
         os.environ[ENV_PREFIX + name.upper()] = str(getattr(settings, name))
+    if settings.workers > 1:
+        meter.share(settings.data / "metrics")
     print(
         f"Headwater at http://{settings.host}:{settings.port}  (data: {settings.data})", flush=True
     )

@@ -10,6 +10,7 @@ from headwater.catalog.actors import TOKEN_ROLES, Scope, TokenRole
 from headwater.catalog.clock import iso, now_ms
 from headwater.cli.common import Data, opened
 from headwater.errors import BadRequest
+from headwater.names import REPO_TYPES
 
 app = typer.Typer(help="Access tokens.", no_args_is_help=True)
 DAY_MS = 86_400_000
@@ -19,7 +20,7 @@ def parse_scope(text: str) -> Scope:
     """`TYPE:NAME=permission+permission`, e.g. `model:lab/m=repo.content.read+repo.write`."""
     where, equals, permissions = text.partition("=")
     type, colon, name = where.partition(":")
-    if not equals or not colon or type not in ("user", "org", "model", "dataset", "space"):
+    if not equals or not colon or type not in ("user", "org", *REPO_TYPES):
         raise BadRequest(
             f"scope {text!r}: write TYPE:NAME=PERMISSION+PERMISSION, for example "
             "model:lab/m=repo.content.read"

@@ -10,6 +10,7 @@ A compressed body is refused, not inflated: no client of a hub sends one, and a 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl
@@ -22,6 +23,9 @@ from headwater.names import shown
 
 T = TypeVar("T")
 
+FORM = ("application/x-www-form-urlencoded",)  # for `media=` of a route
+FORM_OR_JSON = (*FORM, "application/json")
+NDJSON = ("application/x-ndjson",)
 JSON_BYTES_MAX = 1 * 2**20  # of a request that describes something; files have their own routes
 BLOCK_BYTES = 1 * 2**20
 FORM_FIELDS_MAX = 10_000  # paths-info sends one field a path
@@ -98,7 +102,14 @@ def decode_json(raw: bytes, type: type[T]) -> T:
 def check_keys(raw: bytes) -> None:
     """BadRequest for an object with one key twice, of which msgspec takes the last; ValueError or
     RecursionError for what is wrong in places that msgspec skips."""
-    json.loads(raw, object_pairs_hook=_no_duplicates)
+    json.loads(raw, object_pairs_hook=_no_duplicates, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is out of range")
+    return value
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> None:
@@ -138,10 +149,23 @@ def decode_form(raw: bytes) -> dict[str, Any]:
     return fields
 
 
+def one_each(fields: dict[str, Any]) -> dict[str, Any]:
+    """A form whose fields stand once each, without the lists; BadRequest when one does not."""
+    single: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, list):
+            if len(value) != 1:
+                raise BadRequest(f"The field {shown(name)} was sent more than once.")
+            value = value[0]
+        single[name] = value
+    return single
+
+
 async def ndjson_lines(
     request: Request, *, line_bytes_max: int, limit_bytes: int
 ) -> AsyncIterator[tuple[int, bytes]]:
-    """(line number from 1, line) for each line that is not blank; TooLarge names a long one.
+    """(line number from 1, line without its LF); TooLarge names a long one. What follows the last
+    LF is a line only if there is something.
 
     Holds one line and one piece in memory.
     """
@@ -152,15 +176,14 @@ async def ndjson_lines(
         while (end := piece.find(b"\n", start)) >= 0:
             line += piece[start:end]
             _check_line(line, number, line_bytes_max)
-            if whole := bytes(line.strip()):
-                yield number, whole
+            yield number, bytes(line)
             line.clear()
             number += 1
             start = end + 1
         line += piece[start:]
         _check_line(line, number, line_bytes_max)
-    if whole := bytes(line.strip()):
-        yield number, whole
+    if line:
+        yield number, bytes(line)
 
 
 def _check_line(line: bytearray, number: int, line_bytes_max: int) -> None:

@@ -1,10 +1,12 @@
 """The commit body: NDJSON in, a `Plan` out.
 
     {"key": "header", …}  first, once          {"key": "file", …}       content inline
-    {"key": "lfsFile", …} by SHA-256           {"key": "deletedFile" | "deletedFolder" | …}
+    {"key": "lfsFile", …} by SHA-256           {"key": "deletedFile" | "deletedFolder", …}
+    {"key": "deletedEntry", …} either          "oldPath" in a file's line: it moves from there
 
 Lines are read one at a time and inline contents are staged in batches, so a commit of any number
-of files needs the memory of one batch. A line that is wrong is named; nothing is saved then.
+of files needs the memory of one batch. A line that is wrong is named; nothing is saved then. Blank
+lines and CR LF are wrong, too: no client sends them, a body that was damaged on its way has them.
 """
 
 from __future__ import annotations
@@ -69,6 +71,10 @@ class CommitReader:
         )
 
     def _line(self, line: bytes) -> None:
+        if not line.strip():
+            raise Malformed("the line is blank")
+        if line.endswith(b"\r"):
+            raise Malformed("the line ends in CR LF; lines end in LF alone")
         parsed = _decode(line, wire.CommitLine)
         _check_whole(line)
         if parsed.key == "header":
@@ -86,12 +92,13 @@ class CommitReader:
                 self._file(_decode(parsed.value, wire.CommitFile))
             case "lfsFile":
                 self._lfs(_decode(parsed.value, wire.CommitLfsFile))
-            case "deletedFile" | "deletedEntry":
+            case "deletedFile":
                 path = _decode(parsed.value, wire.CommitDeleted).path
                 self._changes.append(Remove(RepoPath(path), folder=False))
-            case "deletedFolder":
+            case "deletedFolder" | "deletedEntry":
                 path = _decode(parsed.value, wire.CommitDeleted).path
-                self._changes.append(Remove(RepoPath(path.rstrip("/")), folder=True))
+                is_folder = True if parsed.key == "deletedFolder" else None
+                self._changes.append(Remove(RepoPath(path.rstrip("/")), is_folder))
             case _:
                 raise Malformed(f"unknown key {shown(parsed.key)}")
 

@@ -15,7 +15,7 @@ from headwater.catalog.models import Entry, Repo
 from headwater.errors import BadRequest, TooLarge
 from headwater.formats.git_patterns import IgnoreRules, LfsRules
 from headwater.hub import wire
-from headwater.hub.bodies import json_body, ndjson_lines
+from headwater.hub.bodies import NDJSON, json_body, ndjson_lines
 from headwater.hub.commit_body import CommitReader
 from headwater.hub.context import Hub
 from headwater.hub.pages import flag
@@ -39,8 +39,23 @@ class CommitRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("POST", "/api/{T}/{id}/preupload/{rev}", self.preupload, "write or propose"),
-            Route("POST", "/api/{T}/{id}/commit/{rev}", self.commit, "write or propose"),
+            Route(
+                "POST",
+                "/api/{T}/{id}/preupload/{rev}",
+                self.preupload,
+                "write or propose",
+                body=wire.Preupload,
+                query=("create_pr",),
+            ),
+            Route(
+                "POST",
+                "/api/{T}/{id}/commit/{rev}",
+                self.commit,
+                "write or propose",
+                body=wire.CommitLine,
+                query=("create_pr",),
+                media=NDJSON,
+            ),
         ]
 
     async def preupload(self, request: Request, params: Params) -> Response:
@@ -60,7 +75,7 @@ class CommitRoutes:
             for entry in self.hub.catalog.files.paths(
                 repo, revision.tree, [*paths, ".gitattributes"]
             )
-            if entry.kind == "file"
+            if entry.kind == "file" and not (entry.lfs and entry.lfs.gone)  # send it again
         }
         text = (body.git_attributes or "").encode()
         lfs = LfsRules(text or self._small(repo, known.get(RepoPath(".gitattributes"))))

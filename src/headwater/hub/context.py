@@ -1,6 +1,6 @@
 """What every endpoint is built from, and who is asking.
 
-    Hub           settings, catalog, store, signer: made once by `app.py`
+    Hub           settings, catalog, store, signer, labelling: made once by `app.py`
     hub.actor(r)  the caller, from the Authorization header alone
 
 A token in a query string is never looked at: addresses end up in logs.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
@@ -18,6 +18,7 @@ from headwater.catalog.actors import ANONYMOUS, Actor
 from headwater.catalog.catalog import Catalog
 from headwater.catalog.tokens import BAD_TOKEN
 from headwater.errors import Unauthorized
+from headwater.hub.labelling import Labelling
 from headwater.hub.replies import base_url
 from headwater.hub.signing import Signer
 from headwater.settings import Settings
@@ -32,6 +33,10 @@ class Hub:
     catalog: Catalog
     store: Store
     signer: Signer
+    labelling: Labelling = field(init=False)  # what is known of files; `app.py` lets it work
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labelling", Labelling(self.catalog, self.store))
 
     def actor(self, request: Request) -> Actor:
         """The caller: ANONYMOUS without a header, Unauthorized with one that does not hold.

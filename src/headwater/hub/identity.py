@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headwater.catalog.actors import Actor
+from headwater.catalog.actors import READ_GATED, Actor
 from headwater.catalog.clock import iso
 from headwater.hub.context import Hub
 from headwater.hub.replies import base_url, json_reply
@@ -26,8 +26,8 @@ class Identity:
             Route("GET", "/api/{T}/{id}/auth-check", self.may_read, "bytes"),
             Route("GET", "/api/{T}/{id}/auth-check/write", self.may_write, "write"),
             Route("GET", "/api/agent-harnesses", self.harnesses, "anyone"),
-            Route("HEAD", "/api/telemetry/{path*}", self.telemetry, "anyone"),
-            Route("POST", "/v1/telemetry", self.telemetry, "anyone"),
+            Route("HEAD", "/api/telemetry/{path*}", self.telemetry, "anyone", answers=(204,)),
+            Route("POST", "/v1/telemetry", self.telemetry, "anyone", answers=(204,)),
             Route("GET", "/healthz", self.health, "anyone"),
         ]
 
@@ -66,13 +66,15 @@ def _whoami(actor: Actor, base: str) -> dict[str, Any]:
     }
     if actor.token_role == "fineGrained":
         access["fineGrained"] = {
+            "canReadGatedRepos": actor.reads_gated,
             "global": [],
             "scoped": [
                 {
                     "entity": {"type": scope.type, "name": scope.name},
-                    "permissions": list(scope.permissions),
+                    "permissions": [p for p in scope.permissions if p != READ_GATED],
                 }
                 for scope in actor.scopes
+                if set(scope.permissions) != {READ_GATED}
             ],
         }
     return {

@@ -3,7 +3,9 @@
     POST …/info/lfs/objects/batch      what is there, where to put what is not
     PUT  /lfs/{token}                  one body; the address carries its own right
     PUT  /lfs/{token}/{part}           one part of many; POST /lfs/{token} puts them together
-    POST …/info/lfs/verify             after an upload: is it here?
+    POST /lfs/{token}/verify           after an upload: is it here? No token is asked for, since
+                                       git-lfs sends none to an address of an `authenticated` reply
+    POST …/info/lfs/verify             the same, with a token
     GET  /lfs/{token}                  for git-lfs downloads
 
 An object is "already there" only for someone who may link it (catalog/blobs.py); for everybody
@@ -24,11 +26,13 @@ from headwater.catalog.models import Repo
 from headwater.errors import BadRequest, Forbidden, NotFound, TooLarge
 from headwater.hub import wire
 from headwater.hub.bodies import json_body
+from headwater.hub.challenge import challenging
 from headwater.hub.context import Hub
 from headwater.hub.feed import feed
+from headwater.hub.holders import holder, mark
 from headwater.hub.replies import base_url, json_reply
 from headwater.hub.routing import Route
-from headwater.hub.stream import BytesReply
+from headwater.hub.stream import RANGES, BytesReply
 from headwater.hub.templates import Params
 from headwater.hub.threads import run
 from headwater.hub.where import repo_of
@@ -38,6 +42,7 @@ BATCH_BYTES_MAX = 4 * 2**20
 BATCH_OBJECTS_MAX = 1000
 COMPLETE_BYTES_MAX = 4 * 2**20
 PARTS_MAX = 10_000  # S3's limit, which clients were written for
+HASH_ALGOS = ("sha256", "sha_256")  # the second is the JavaScript client's spelling
 LFS_JSON = "application/vnd.git-lfs+json"
 PUT_TTL_S = 3600  # of an upload address: a slow line needs longer than a read
 
@@ -51,23 +56,52 @@ class LfsRoutes:
         for git in (".git", ""):
             at = "/{prefix}{id}" + git + "/info/lfs"
             rows += [
-                Route("POST", at + "/objects/batch", self.batch, "bytes or propose"),
-                Route("POST", at + "/verify", self.verify, "propose"),
-                Route("POST", at + "/locks/verify", self.locks, "see"),
-                Route("POST", at + "/locks", self.locks, "see"),
-                Route("GET", at + "/locks", self.locks, "see"),
+                Route(
+                    "POST",
+                    at + "/objects/batch",
+                    challenging(self.batch),
+                    "bytes or propose",
+                    body=wire.LfsBatch,
+                    media=(LFS_JSON,),
+                ),
+                Route(
+                    "POST",
+                    at + "/verify",
+                    challenging(self.verify),
+                    "propose",
+                    body=wire.LfsObject,
+                    media=(LFS_JSON,),
+                ),
+                Route("POST", at + "/locks/verify", challenging(self.locks), "see"),
+                Route("POST", at + "/locks", challenging(self.locks), "see"),
+                Route("GET", at + "/locks", challenging(self.locks), "see"),
             ]
         return [
             *rows,
-            Route("PUT", "/lfs/{token}", self.put, "signed"),
-            Route("GET", "/lfs/{token}", self.get, "signed"),
-            Route("PUT", "/lfs/{token}/{part}", self.put_part, "signed"),
-            Route("POST", "/lfs/{token}", self.complete, "signed"),
+            Route("PUT", "/lfs/{token}", self.put, "signed", body=bytes),
+            Route("GET", "/lfs/{token}", self.get, "signed", answers=RANGES),
+            Route("PUT", "/lfs/{token}/{part}", self.put_part, "signed", body=bytes),
+            Route(
+                "POST",
+                "/lfs/{token}",
+                self.complete,
+                "signed",
+                body=wire.LfsComplete,
+                media=(LFS_JSON,),
+            ),
+            Route(
+                "POST",
+                "/lfs/{token}/verify",
+                self.verify_signed,
+                "signed",
+                body=wire.LfsObject,
+                media=(LFS_JSON,),
+            ),
         ]
 
     async def batch(self, request: Request, params: Params) -> Response:
         body = await json_body(request, wire.LfsBatch, BATCH_BYTES_MAX)
-        if body.hash_algo != "sha256":
+        if body.hash_algo not in HASH_ALGOS:
             raise BadRequest(f"hash_algo {shown(body.hash_algo)} is not supported; use sha256")
         if len(body.objects) > BATCH_OBJECTS_MAX:
             raise TooLarge(f"at most {BATCH_OBJECTS_MAX} objects in one batch")
@@ -112,7 +146,7 @@ class LfsRoutes:
             return entry
         token = self.hub.signer.sign(
             "lfs-get",
-            {"user": actor.user_id, "repo": repo.id, "oid": oid},
+            {**mark(actor), "repo": repo.id, "oid": oid},
             self.hub.settings.url_ttl_s,
         )
         entry["actions"] = {"download": {"href": f"{base}/lfs/{token}"}}
@@ -122,8 +156,10 @@ class LfsRoutes:
         self, actor: Actor, repo: Repo, base: str, oid: Digest, size: int, multipart: bool
     ) -> dict[str, Any]:
         settings = self.hub.settings
-        what = {"user": actor.user_id, "repo": repo.id, "oid": oid, "size": size}
-        verify = {"href": f"{base}/{repo.prefix}{repo.full}.git/info/lfs/verify"}
+        what = {**mark(actor), "repo": repo.id, "oid": oid, "size": size}
+        verify = {
+            "href": f"{base}/lfs/{self.hub.signer.sign('lfs-verify', what, PUT_TTL_S)}/verify"
+        }
         if not multipart or size < settings.lfs_multipart_bytes_min:
             token = self.hub.signer.sign("lfs-put", what, PUT_TTL_S)
             return {"upload": {"href": f"{base}/lfs/{token}"}, "verify": verify}
@@ -138,9 +174,10 @@ class LfsRoutes:
         return {"upload": {"href": href, "header": header}, "verify": verify}
 
     def _signed(self, purpose: str, params: Params) -> dict[str, Any]:
-        """What a signed address says, with its user's rights looked up again (safety rule T5)."""
+        """What a signed address says, with its holder's rights looked up again: it ends when their
+        token does (safety rule T5)."""
         what = self.hub.signer.open(purpose, params["token"])
-        actor = self.hub.catalog.tokens.actor_of(what["user"], "write")
+        actor = holder(self.hub, what)
         self.hub.catalog.repos.by_id(actor, what["repo"], "propose")
         return {**what, "actor": actor}
 
@@ -180,6 +217,19 @@ class LfsRoutes:
     def _verify(self, request: Request, params: Params, body: wire.LfsObject) -> Response:
         actor = self.hub.actor(request)
         repo_of(self.hub, actor, params, "propose")
+        return self._is_held(actor, body)
+
+    async def verify_signed(self, request: Request, params: Params) -> Response:
+        body = await json_body(request, wire.LfsObject, BATCH_BYTES_MAX)
+        return await run(self._verify_signed, params, body)
+
+    def _verify_signed(self, params: Params, body: wire.LfsObject) -> Response:
+        what = self._signed("lfs-verify", params)
+        if body.oid != what["oid"]:
+            raise BadRequest("the oid is not the one that this address was made for")
+        return self._is_held(what["actor"], body)
+
+    def _is_held(self, actor: Actor, body: wire.LfsObject) -> Response:
         oid = Digest(body.oid)
         if self.hub.catalog.blobs.held(actor, [oid]).get(oid) != body.size:
             raise NotFound(f"no upload of yours has the SHA-256 {oid} and {body.size} bytes")
@@ -188,7 +238,7 @@ class LfsRoutes:
     def get(self, request: Request, params: Params) -> Response:
         """A download address of git-lfs: the reader's rights are looked up again."""
         what = self.hub.signer.open("lfs-get", params["token"])
-        actor = self.hub.catalog.tokens.actor_or_anonymous(what["user"])
+        actor = holder(self.hub, what)
         repo = self.hub.catalog.repos.by_id(actor, what["repo"], "bytes")
         oid = Digest(what["oid"])
         size = self.hub.catalog.blobs.in_repo(repo, oid)
@@ -202,9 +252,9 @@ class LfsRoutes:
             headers=headers,
         )
 
-    def locks(self, request: Request, params: Params) -> Response:
+    async def locks(self, request: Request, params: Params) -> Response:
         """Locking is not offered; git-lfs takes 404 for that and goes on."""
-        repo_of(self.hub, self.hub.actor(request), params)
+        await run(lambda: repo_of(self.hub, self.hub.actor(request), params))
         raise NotFound("File locking is not supported by this hub.")
 
 

@@ -37,7 +37,7 @@ class OwnedRoutes:
 
     def org(self, request: Request, params: Params) -> Response:
         """Storage figures are for the owners only (safety rule T2)."""
-        actor = self.hub.actor(request)
+        actor = self.hub.signed_in(request, f"Sign in as a member of {params['org']}.")
         mine = {org.name.lower() for org in actor.orgs} | {actor.name.lower()}
         if params["org"].lower() not in mine and not actor.is_admin:
             raise Forbidden(f"You are not a member of {params['org']}.")

@@ -27,10 +27,22 @@ class RefRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/api/{T}/{id}/refs", self.list, "see"),
-            Route("POST", "/api/{T}/{id}/branch/{name}", self.create_branch, "write"),
+            Route(
+                "GET",
+                "/api/{T}/{id}/refs",
+                self.list,
+                "see",
+                query=("include_prs", "include_pull_requests"),
+            ),
+            Route(
+                "POST",
+                "/api/{T}/{id}/branch/{name}",
+                self.create_branch,
+                "write",
+                body=wire.CreateBranch,
+            ),
             Route("DELETE", "/api/{T}/{id}/branch/{name}", self.delete_branch, "write"),
-            Route("POST", "/api/{T}/{id}/tag/{rev}", self.create_tag, "write"),
+            Route("POST", "/api/{T}/{id}/tag/{rev}", self.create_tag, "write", body=wire.CreateTag),
             Route("DELETE", "/api/{T}/{id}/tag/{name}", self.delete_tag, "write"),
         ]
 

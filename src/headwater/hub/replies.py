@@ -17,20 +17,22 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headwater.errors import BadRequest, HeadwaterError, RangeNotSatisfiable, Refused
+from headwater.errors import BadRequest, GatedRepo, HeadwaterError, RangeNotSatisfiable, Refused
 from headwater.names import shown
 from headwater.settings import Settings
 
 JSON = "application/json"
 MESSAGE_CHARS_MAX = 300  # of X-Error-Message; proxies cut off long headers
+FORWARDED_CHARS_MAX = 1000  # of X-Forwarded-For, from its end: some twenty hops
 RETRY_AFTER_S = 2  # for errors that do not say
 RETRY_STATUSES = frozenset({408, 429, 503, 504})  # "try again": always with Retry-After
 REQUEST_ID = "headwater.request_id"  # keys that the router sets in the scope
 ADDRESSING = "headwater.addressing"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
-_HOST = re.compile(
+HOST = re.compile(
     r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z"
 )
+_HOP = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?\Z")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?\Z")
 
 
@@ -94,6 +96,11 @@ def error_reply(error: HeadwaterError, request_id: str) -> Response:
         "errorCode": error.code,
         "requestId": request_id,
     }
+    return json_reply(body, error.status, error_headers(error))
+
+
+def error_headers(error: HeadwaterError) -> dict[str, str]:
+    """What every failure says in its headers, whatever form its body has."""
     sent = {
         "X-Error-Code": error.code,
         "X-Error-Message": header_text(error.message),
@@ -104,7 +111,7 @@ def error_reply(error: HeadwaterError, request_id: str) -> Response:
         sent["Retry-After"] = str(getattr(error, "retry_after_s", RETRY_AFTER_S))
     if isinstance(error, RangeNotSatisfiable):
         sent["Content-Range"] = f"bytes */{error.size_bytes}"
-    return json_reply(body, error.status, sent)
+    return sent
 
 
 def header_text(text: str) -> str:
@@ -136,17 +143,63 @@ def base_url(request: Request) -> str:
             hosts = [host]
         if stated := _forwarded(request, "x-forwarded-prefix"):
             prefix = stated.rstrip("/")
-    if len(hosts) != 1 or not _HOST.match(hosts[0]):
+    if not hosts and request.scope.get("http_version") == "1.0":
+        hosts = [_own_address(request)]  # HTTP/1.0 has no Host: where it came is what it called
+    if len(hosts) != 1 or not HOST.match(hosts[0]):
         raise BadRequest(f"Host {shown(', '.join(hosts))} is not one host name")
     if scheme not in ("http", "https") or not _PREFIX.match(prefix):
         raise BadRequest("X-Forwarded-Proto or -Prefix is malformed; fix the proxy")
     return f"{scheme}://{hosts[0]}{prefix}"
 
 
+def _own_address(request: Request) -> str:
+    """The address and port at which this request arrived; empty when the server does not say."""
+    host, port = request.scope.get("server") or ("", None)
+    name = f"[{host}]" if ":" in host else host
+    return f"{name}:{port}" if port else name
+
+
 def _forwarded(request: Request, name: str) -> str | None:
     """The value set by our own proxy: the last, for what stands before it came from outside."""
     values = request.headers.getlist(name)
     return values[-1].rpartition(",")[2].strip() if values else None
+
+
+def client_host(request: Request) -> str:
+    """The address that the request came from; empty when nothing is known.
+
+    Behind proxies that the settings name, the last hop of X-Forwarded-For that is none of them:
+    what stands before it is only what a stranger wrote.
+    """
+    trusted = request.scope[ADDRESSING].trusted
+    host = request.client.host if request.client else ""
+    if host not in trusted:
+        return host
+    text = ",".join(request.headers.getlist("x-forwarded-for"))
+    for hop in reversed(text[-FORWARDED_CHARS_MAX:].split(",")):
+        hop = _bare(hop.strip())
+        if not hop:
+            break  # no address: nobody of ours wrote this
+        host = hop
+        if host not in trusted:
+            break
+    return host
+
+
+def _bare(hop: str) -> str:
+    """The address alone, of `1.2.3.4:567` and `[::1]:567` too; empty when it is none."""
+    found = _HOP.match(hop)
+    try:
+        return str(ip_address((found[1] or found[2]) if found else hop))
+    except ValueError:
+        return ""
+
+
+def show_address(request: Request, error: GatedRepo) -> None:
+    """Make the page that the message names a whole address, as this client would call it."""
+    if error.page:
+        url = base_url(request) + error.page
+        error.message = error.message.replace(f" {error.page} ", f" {url} ")
 
 
 def next_link(request: Request, cursor: str) -> str:

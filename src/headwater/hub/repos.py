@@ -29,11 +29,11 @@ class RepoRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("POST", "/api/repos/create", self.create, "create"),
-            Route("DELETE", "/api/repos/delete", self.delete, "manage"),
-            Route("POST", "/api/repos/move", self.move, "manage"),
-            Route("PUT", "/api/{T}/{id}/settings", self.settings, "manage"),
-            Route("POST", "/api/validate-yaml", self.validate, "anyone"),
+            Route("POST", "/api/repos/create", self.create, "create", body=wire.CreateRepo),
+            Route("DELETE", "/api/repos/delete", self.delete, "manage", body=wire.DeleteRepo),
+            Route("POST", "/api/repos/move", self.move, "manage", body=wire.MoveRepo),
+            Route("PUT", "/api/{T}/{id}/settings", self.settings, "manage", body=wire.RepoSettings),
+            Route("POST", "/api/validate-yaml", self.validate, "anyone", body=wire.ValidateYaml),
         ]
 
     async def create(self, request: Request, params: Params) -> Response:
@@ -46,11 +46,8 @@ class RepoRoutes:
         try:
             repo = self.hub.catalog.repos.create(actor, rid, private=body.is_private, sdk=body.sdk)
         except Conflict as error:
-            # `exist_ok` reads `url` from the body of the 409.
-            taken = error.extra.pop("taken", rid.full)
-            error.extra["url"] = f"{base_url(request)}/{rid.prefix}{taken}"
-            raise
-        return json_reply({"url": _url(request, repo), "name": repo.full, "id": repo.hub_id})
+            raise located(error, request, rid) from None
+        return json_reply({"url": url_of(request, repo), "name": repo.full, "id": repo.hub_id})
 
     async def delete(self, request: Request, params: Params) -> Response:
         body = await json_body(request, wire.DeleteRepo, BODY_BYTES_MAX)
@@ -70,7 +67,7 @@ class RepoRoutes:
         actor = self._signed_in(request)
         to = RepoId.parse(body.type, body.to_repo)
         repo = self.hub.catalog.repos.move(actor, body.type, body.from_repo, to)
-        return json_reply({"url": _url(request, repo), "name": repo.full})
+        return json_reply({"url": url_of(request, repo), "name": repo.full})
 
     async def settings(self, request: Request, params: Params) -> Response:
         body = await json_body(request, wire.RepoSettings, BODY_BYTES_MAX)
@@ -119,5 +116,13 @@ def _full(actor: Actor, name: str, organization: str | None) -> str:
     return f"{actor.name}/{name}"
 
 
-def _url(request: Request, repo: Repo) -> str:
+def located(error: Conflict, request: Request, rid: RepoId) -> Conflict:
+    """The 409 for a name that is taken, with the `url` that `exist_ok` reads from its body."""
+    taken = error.extra.pop("taken", rid.full)
+    error.extra["url"] = f"{base_url(request)}/{rid.prefix}{taken}"
+    return error
+
+
+def url_of(request: Request, repo: Repo) -> str:
+    """The address of the repo's page, as this client calls the hub."""
     return f"{base_url(request)}/{repo.prefix}{repo.full}"

@@ -18,16 +18,16 @@ from starlette.responses import Response
 
 from headwater.catalog.actors import Actor
 from headwater.catalog.models import Entry, Repo, Revision
-from headwater.catalog.rights import GATE_FREE, demand
-from headwater.errors import Corrupt, EntryNotFound, NotFound
+from headwater.catalog.rights import demand_file
+from headwater.errors import ContentGone, Corrupt, EntryNotFound, NotFound
 from headwater.hub.callers import caller_of
 from headwater.hub.context import Hub
 from headwater.hub.replies import base_url
 from headwater.hub.routing import Route
-from headwater.hub.stream import BytesReply
+from headwater.hub.stream import RANGES, BytesReply
 from headwater.hub.templates import Params
 from headwater.hub.where import repo_of
-from headwater.names import RepoPath
+from headwater.names import Digest, RepoPath, XetHash, shown
 
 # Files of strangers open in a browser as text or as a download, never as a page of ours.
 _SAFE_HEADERS = {
@@ -49,13 +49,23 @@ class ResolveRoutes:
     def routes(self) -> list[Route]:
         cached = "/api/resolve-cache/{T}/{id}/{rev}/{path*}"
         return [
-            Route("GET", "/{prefix}{id}/resolve/{rev}/{path*}", self.resolve, "bytes", head=True),
-            Route("GET", "/{prefix}{id}/raw/{rev}/{path*}", self.raw, "bytes", head=True),
-            Route("GET", cached, self.resolve, "bytes", head=True),
+            Route(
+                "GET",
+                "/{prefix}{id}/resolve/{rev}/{path*}",
+                self.resolve,
+                "bytes",
+                True,
+                answers=RANGES,
+            ),
+            Route(
+                "GET", "/{prefix}{id}/raw/{rev}/{path*}", self.raw, "bytes", True, answers=RANGES
+            ),
+            Route("GET", cached, self.resolve, "bytes", True, answers=RANGES),
         ]
 
     def resolve(self, request: Request, params: Params) -> Response:
         actor, repo, revision, entry = self._find(request, params)
+        demand_content(repo, entry)
         self._count(request, actor, repo, entry)
         headers = _headers(revision, entry)
         if entry.lfs is None:
@@ -64,25 +74,12 @@ class ResolveRoutes:
         oid, size = entry.lfs.oid, entry.lfs.size_bytes
         headers["X-Linked-Size"] = str(size)
         headers["X-Linked-ETag"] = f'"{oid}"'
-        if entry.lfs.xet_hash and self.hub.settings.xet:
-            base = base_url(request)
-            token = f"{base}/api/{repo.type}s/{repo.full}/xet-read-token/{revision.commit}"
-            terms = f"{self.hub.cas_url(request)}/v1/reconstructions/{entry.lfs.xet_hash}"
-            headers["X-Xet-Hash"] = entry.lfs.xet_hash
-            headers["Link"] = f'<{token}>; rel="xet-auth", <{terms}>; rel="xet-reconstruction-info"'
-
-        def read(start: int, stop: int) -> Iterator[bytes | memoryview]:
-            try:
-                yield from self.hub.store.read(oid, start, stop)
-            except NotFound as error:
-                raise Corrupt(
-                    f"{entry.path} of {repo.full}: its bytes are missing from the store; "
-                    "upload the file again"
-                ) from error
-            except Corrupt as error:
-                raise Corrupt(f"{entry.path} of {repo.full}: {error.message}") from error
-
-        return BytesReply(request, read, size, headers=headers)
+        if entry.lfs.xet_hash:
+            tokens = f"{base_url(request)}/api/{repo.type}s/{repo.full}/xet-read-token"
+            headers |= xet_headers(
+                self.hub, request, entry.lfs.xet_hash, f"{tokens}/{revision.commit}"
+            )
+        return stored_reply(self.hub, request, oid, size, f"{entry.path} of {repo.full}", headers)
 
     def raw(self, request: Request, params: Params) -> Response:
         """As `resolve`, but an LFS file answers with its pointer's text, as git sees it."""
@@ -97,8 +94,7 @@ class ResolveRoutes:
         actor = self.hub.actor(request)
         repo = repo_of(self.hub, actor, params)
         path = RepoPath(params["path"])
-        if path not in GATE_FREE:
-            demand(actor, repo, "bytes")
+        demand_file(actor, repo, path)
         revision = self.hub.catalog.refs.resolve(repo, params["rev"])
         try:
             entry = self.hub.catalog.files.find(repo, revision.tree, path)
@@ -116,6 +112,43 @@ class ResolveRoutes:
         self.hub.catalog.counting.note(repo, entry.path, caller, marked=marked)
 
 
+def demand_content(repo: Repo, entry: Entry) -> None:
+    """ContentGone when the file's bytes were taken out of this repo for good."""
+    if entry.lfs is not None and entry.lfs.gone:
+        # Without the commit: a client that notes an absence would not see the file come back.
+        raise ContentGone(
+            f"{shown(entry.path)}: the content of this file was deleted from {repo.full} for "
+            "good. Its owners can upload it again."
+        )
+
+
+def xet_headers(hub: Hub, request: Request, xet_hash: XetHash, token_url: str) -> dict[str, str]:
+    """Where a client that speaks Xet finds the file's parts; nothing when the hub does not."""
+    if not hub.settings.xet:
+        return {}
+    terms = f"{hub.cas_url(request)}/v1/reconstructions/{xet_hash}"
+    link = f'<{token_url}>; rel="xet-auth", <{terms}>; rel="xet-reconstruction-info"'
+    return {"X-Xet-Hash": xet_hash, "Link": link}
+
+
+def stored_reply(
+    hub: Hub, request: Request, oid: Digest, size_bytes: int, name: str, headers: dict[str, str]
+) -> Response:
+    """A blob of the store, verified as it leaves; damage is told with the file's `name`."""
+
+    def read(start: int, stop: int) -> Iterator[bytes | memoryview]:
+        try:
+            yield from hub.store.read(oid, start, stop)
+        except NotFound as error:
+            raise Corrupt(
+                f"{name}: its bytes are missing from the store; upload the file again"
+            ) from error
+        except Corrupt as error:
+            raise Corrupt(f"{name}: {error.message}") from error
+
+    return BytesReply(request, read, size_bytes, headers=headers)
+
+
 def _small(request: Request, body: bytes, headers: dict[str, str]) -> Response:
     """A file that the catalog holds whole."""
     return BytesReply(
@@ -124,15 +157,21 @@ def _small(request: Request, body: bytes, headers: dict[str, str]) -> Response:
 
 
 def _headers(revision: Revision, entry: Entry) -> dict[str, str]:
-    name = entry.path.name
-    text = name.lower().endswith((".json", ".md", ".txt", ".yaml", ".yml", ".py", ".jinja"))
     return {
         "X-Repo-Commit": revision.commit,
-        "ETag": f'"{entry.etag}"',
+        "Cache-Control": "no-cache" if revision.ref else "private, max-age=3600",
+        **file_headers(entry.path, entry.etag),
+    }
+
+
+def file_headers(path: RepoPath, etag: str) -> dict[str, str]:
+    """What goes with the bytes of any file, so that a browser takes them for nothing else."""
+    text = path.name.lower().endswith((".json", ".md", ".txt", ".yaml", ".yml", ".py", ".jinja"))
+    return {
+        "ETag": f'"{etag}"',
         "Accept-Ranges": "bytes",
         "Content-Type": "text/plain; charset=utf-8" if text else "application/octet-stream",
-        "Content-Disposition": _disposition(name),
-        "Cache-Control": "no-cache" if revision.ref else "private, max-age=3600",
+        "Content-Disposition": _disposition(path.name),
         "Access-Control-Allow-Origin": "*",
         "Access-Control-Expose-Headers": _EXPOSED,
         "Vary": "Authorization",

@@ -2,6 +2,8 @@
 
     Route("GET", "/api/{T}/{id}/refs", endpoint, "see")
 
+`body`, `query`, `answers` and `media` say what a row takes and gives beside its address; the
+OpenAPI document is made of them.
 A row's endpoint is `async def` or `def` (then it runs in a thread) and takes the request and the
 `Params` of its template. Of several rows that fit, the one listed first wins. The right named in
 a row documents it and is compared by tests; it is decided below, in `catalog.rights`.
@@ -25,10 +27,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from headwater.errors import BadRequest, HeadwaterError, InvalidPath, NotFound
-from headwater.hub.replies import ADDRESSING, REQUEST_ID, Addressing, error_reply
+from headwater.errors import BadRequest, GatedRepo, HeadwaterError, InvalidPath, NotFound
+from headwater.hub.meter import ROUTE, Seen, metered
+from headwater.hub.replies import (
+    ADDRESSING,
+    HOST,
+    REQUEST_ID,
+    Addressing,
+    error_reply,
+    show_address,
+)
 from headwater.hub.templates import Params, Template
 from headwater.hub.threads import run
+from headwater.names import shown
 from headwater.settings import Settings
 
 __all__ = ["Endpoint", "MethodNotAllowed", "Params", "Route", "Router", "Table"]
@@ -56,6 +67,10 @@ class Route:
     endpoint: Endpoint
     right: str
     head: bool = False  # a GET row that answers HEAD as well
+    body: type | None = None  # the struct that a JSON body is checked against; `bytes`: as it is
+    query: tuple[str, ...] = ()  # what may stand behind the `?`; `name*` may be repeated
+    answers: tuple[int, ...] = ()  # statuses beside those that follow from the row (hub/openapi.py)
+    media: tuple[str, ...] = ()  # of the body, where it is not JSON
 
 
 class _Address:
@@ -132,6 +147,10 @@ class Router:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise NotImplementedError(f"{scope['type']} is not served")
+        with metered(scope) as seen:
+            await self._serve(scope, receive, send, seen)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, seen: Seen) -> None:
         request_id = _request_id(scope)
         scope[REQUEST_ID] = request_id
         scope[ADDRESSING] = self._addressing
@@ -141,8 +160,11 @@ class Router:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                seen.status = message["status"]
                 headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
                 message = {**message, "headers": headers}
+            else:
+                seen.sent_bytes += len(message.get("body", b""))
             await send(message)
 
         request = Request(scope, receive)
@@ -154,6 +176,8 @@ class Router:
             log.debug("request %s: the client went away", request_id)
             return
         except HeadwaterError as error:
+            if isinstance(error, GatedRepo):
+                show_address(request, error)
             if error.status >= 500:
                 log.error("request %s: %s: %s", request_id, type(error).__name__, error.message)
             reply = error_reply(error, request_id)
@@ -164,7 +188,9 @@ class Router:
             await reply(scope, receive, send_tagged)
 
     async def _answer(self, request: Request) -> Response:
+        _check_host(request)
         route, params = self.table.find(request.method, _raw_path(request.scope))
+        request.scope[ROUTE] = route.template
         endpoint: Any = route.endpoint
         if inspect.iscoroutinefunction(endpoint):
             reply = await endpoint(request, params)
@@ -172,6 +198,16 @@ class Router:
             reply = await run(endpoint, request, params)
         assert isinstance(reply, Response), f"{route.template} answered no Response"
         return reply
+
+
+def _check_host(request: Request) -> None:
+    """BadRequest unless there is one Host and it is a host's name: a proxy and the hub that pick
+    different ones of two can be played against each other. HTTP/1.0 may do without."""
+    hosts = request.headers.getlist("host")
+    if not hosts and request.scope.get("http_version", "1.1") == "1.0":
+        return
+    if len(hosts) != 1 or not HOST.match(hosts[0]):
+        raise BadRequest(f"Host {shown(', '.join(hosts))} is not one host name")
 
 
 def _raw_path(scope: Scope) -> bytes:

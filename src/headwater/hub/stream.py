@@ -24,12 +24,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from headwater.hub.connection import Loan, loan
+from headwater.hub.meter import LENT_BYTES
 from headwater.hub.pump import Piece, Pump, Read, Turn, senders
 from headwater.hub.ranges import Span, parse_range
 
 AHEAD_PIECES = 3  # read ahead without a loan: hides one disk access behind the sending
 STALL_S = 300  # a client that takes nothing for so long is gone
 OCTETS = "application/octet-stream"
+RANGES = (200, 206, 416)  # what a `BytesReply` may answer: for `answers=` of a route
 T = TypeVar("T")
 
 
@@ -82,7 +84,10 @@ class BytesReply(Response):
             if (whole := pump.whole) is not None:
                 await send({"type": "http.response.body", "body": whole})
             elif (lent := loan(scope)) is not None:
-                await _send_lent(pump, lent, send, gone)
+                try:
+                    await _send_lent(pump, lent, send, gone)
+                finally:
+                    scope[LENT_BYTES] = pump.size_bytes - pump.left_bytes
             else:
                 await _send_ahead(pump, send)
         finally:

@@ -1,7 +1,7 @@
 """Address templates: `/api/{T}/{id}/tree/{rev}/{path*}` to one compiled pattern over raw bytes.
 
-    {T}       models, datasets or spaces            -> a RepoType
-    {prefix}  nothing, `datasets/` or `spaces/`     -> a RepoType
+    {T}       models, datasets, spaces, kernels     -> a RepoType
+    {prefix}  nothing for a model, `datasets/` …    -> a RepoType
     {id}      two segments, or one (see `match`)    -> text
     {path*}   the rest, at least one byte
     {word}    exactly one segment
@@ -27,11 +27,15 @@ _TYPES: dict[bytes, RepoType] = {
     b"datasets/": "dataset",
     b"spaces": "space",
     b"spaces/": "space",
+    b"kernels": "kernel",
+    b"kernels/": "kernel",
 }
+# The words of `{T}`, in the order of the documents.
+TYPE_WORDS = ("models", "datasets", "spaces", "kernels")
 _RESERVED = b"|".join(re.escape(name.encode()) for name in sorted(RESERVED_NAMES))
 _PARTS = {
-    "T": rb"(models|datasets|spaces)",
-    "prefix": rb"(datasets/|spaces/|)",
+    "T": b"(" + "|".join(TYPE_WORDS).encode() + b")",
+    "prefix": rb"(datasets/|spaces/|kernels/|)",
 }
 _NOT_RESERVED = rb"(?!(?i:" + _RESERVED + rb")(?:/|\Z))"
 _ID = {2: rb"(" + _NOT_RESERVED + rb"[^/]+/[^/]+)", 1: rb"(" + _NOT_RESERVED + rb"[^/]+)"}

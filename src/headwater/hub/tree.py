@@ -9,18 +9,20 @@ from starlette.responses import Response
 
 from headwater.catalog.actors import Actor
 from headwater.catalog.clock import iso
-from headwater.catalog.listing import LIMIT_DEFAULT, Query
+from headwater.catalog.listing import Page, cursor_behind
 from headwater.catalog.models import CommitInfo, Entry, Repo, Revision
 from headwater.errors import BadRequest
-from headwater.hub.bodies import form_or_json
+from headwater.hub import wire
+from headwater.hub.bodies import FORM_OR_JSON, form_or_json
 from headwater.hub.context import Hub
 from headwater.hub.info import MASKED_OID, Describe, info_fields, list_fields
+from headwater.hub.listing_query import QUERY, query_of
 from headwater.hub.pages import decode_cursor, encode_cursor, flag, limit_of
 from headwater.hub.replies import json_reply, next_link
 from headwater.hub.routing import Route
+from headwater.hub.security import file_status
 from headwater.hub.templates import Params
 from headwater.hub.threads import run
-from headwater.hub.weights import Weights
 from headwater.hub.where import repo_of, type_of
 from headwater.names import RepoPath
 
@@ -28,57 +30,66 @@ TREE_PAGE = 1000
 TREE_PAGE_EXPANDED = 100  # each entry then costs a walk through the history
 COMMITS_PAGE = 50
 PATHS_MAX = 1000
+LISTED_SIBLINGS_MAX = 50_000  # of a page's repos together; the one that reaches it is the last
 PATHS_BODY_BYTES_MAX = 4 * 2**20
+INFO_QUERY = ("blobs", "expand*", "securityStatus")
+TREE_QUERY = ("recursive", "expand", "limit", "cursor")
 
 
 class TreeRoutes:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
-        self.describe = Describe(hub.catalog, Weights(hub.store))
+        self.describe = Describe(hub.catalog, hub.labelling)
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/api/{T}", self.listing, "anyone"),
-            Route("GET", "/api/{T}/{id}", self.info, "see"),
-            Route("GET", "/api/{T}/{id}/revision/{rev}", self.info, "see"),
-            Route("GET", "/api/{T}/{id}/tree/{rev}", self.tree, "see"),
-            Route("GET", "/api/{T}/{id}/tree/{rev}/{path*}", self.tree, "see"),
-            Route("POST", "/api/{T}/{id}/paths-info/{rev}", self.paths_info, "see"),
-            Route("GET", "/api/{T}/{id}/commits/{rev}", self.commits, "see"),
+            Route("GET", "/api/{T}", self.listing, "anyone", query=QUERY),
+            Route("GET", "/api/{T}/{id}", self.info, "see", query=INFO_QUERY),
+            Route("GET", "/api/{T}/{id}/revision/{rev}", self.info, "see", query=INFO_QUERY),
+            Route("GET", "/api/{T}/{id}/tree/{rev}", self.tree, "see", query=TREE_QUERY),
+            Route("GET", "/api/{T}/{id}/tree/{rev}/{path*}", self.tree, "see", query=TREE_QUERY),
+            Route(
+                "POST",
+                "/api/{T}/{id}/paths-info/{rev}",
+                self.paths_info,
+                "see",
+                body=wire.PathsInfo,
+                media=FORM_OR_JSON,
+            ),
+            Route(
+                "GET",
+                "/api/{T}/{id}/commits/{rev}",
+                self.commits,
+                "see",
+                query=("limit", "cursor", "expand*", "expand[]*"),
+            ),
         ]
 
     # Listing and info
 
     def listing(self, request: Request, params: Params) -> Response:
         actor = self.hub.actor(request)
-        ask = request.query_params
         type = type_of(params)
         fields = list_fields(
             type,
-            ask.getlist("expand"),
+            request.query_params.getlist("expand"),
             full=flag(request, "full"),
             card=flag(request, "cardData"),
             config=flag(request, "config"),
         )
-        sort = ask.get("sort") or "createdAt"
-        limit = limit_of(request, LIMIT_DEFAULT)
-        gated = ask.get("gated")
-        query = Query(
-            type,
-            search=tuple(text for text in ask.getlist("search") if text),
-            author=ask.get("author") or None,
-            filters=tuple(_tags([*ask.getlist("filter"), *ask.getlist("tags")])),
-            pipeline_tag=ask.get("pipeline_tag") or None,
-            gated=None if gated is None else gated == "true",
-            sort=sort,
-            limit=limit,
-            cursor=_listing_cursor(ask.get("cursor"), sort),
-        )
-        page = self.hub.catalog.listing.page(actor, query)
-        rows = [self.describe(listed, fields) for listed in page.rows]
+        query = query_of(request, type)
+        page = self.hub.catalog.listing.page(actor, query) if query else Page((), None)
+        rows: list[dict[str, Any]] = []
+        cursor, files = page.cursor, 0
+        for listed in page.rows:
+            if query and files >= LISTED_SIBLINGS_MAX:
+                cursor = cursor_behind(query, page.rows[len(rows) - 1])
+                break
+            rows.append(self.describe(listed, fields, actor=actor))
+            files += len(rows[-1].get("siblings", ()))
         headers: dict[str, str] = {}
-        if page.cursor is not None:
-            headers["Link"] = next_link(request, encode_cursor([sort, *page.cursor]))
+        if query and cursor is not None:
+            headers["Link"] = next_link(request, encode_cursor([query.sort, *cursor]))
         return json_reply(rows, headers=headers)
 
     def info(self, request: Request, params: Params) -> Response:
@@ -92,6 +103,9 @@ class TreeRoutes:
         body = self.describe(
             listed,
             fields,
+            actor=actor,
+            first_look=True,
+            security=flag(request, "securityStatus"),
             revision=revision,
             blobs=flag(request, "blobs"),
             masked=not self.hub.catalog.may_read_bytes(actor, repo),
@@ -154,13 +168,20 @@ class TreeRoutes:
         self, actor: Actor, repo: Repo, revision: Revision, entries: list[Entry], expand: bool
     ) -> list[dict[str, Any]]:
         last: dict[str, CommitInfo] = {}
+        masked = not self.hub.catalog.may_read_bytes(actor, repo)
         if expand:
+            verdicts = self.hub.labelling.verdicts(repo, entries)
             last = self.hub.catalog.history.last_touched(
                 repo, revision.commit, [entry.path for entry in entries]
             )
-        masked = not self.hub.catalog.may_read_bytes(actor, repo)
         offer_xet = self.hub.settings.xet and not masked
-        return [_item(entry, last.get(entry.path), masked, offer_xet) for entry in entries]
+        items = [_item(entry, last.get(entry.path), masked, offer_xet) for entry in entries]
+        if expand:
+            for item, entry in zip(items, entries, strict=True):
+                if entry.kind == "file":
+                    verdict = verdicts.get(entry.etag)
+                    item["securityFileStatus"] = file_status(entry, verdict, masked=masked)
+        return items
 
     # History
 
@@ -213,17 +234,3 @@ def _commit(info: CommitInfo, formatted: bool) -> dict[str, Any]:
     if formatted:
         body["formatted"] = {"title": info.title, "message": info.body}
     return body
-
-
-def _tags(values: list[str]) -> list[str]:
-    """Tags from repeated or comma-separated values: clients send both."""
-    return [tag for value in values for tag in value.split(",") if tag]
-
-
-def _listing_cursor(text: str | None, sort: str) -> tuple[int, int] | None:
-    if not text:
-        return None
-    found = decode_cursor(text, tuple[str, int, int])
-    if found[0] != sort:
-        raise BadRequest("this cursor belongs to another sort order; start from the first page")
-    return found[1], found[2]

@@ -1,52 +1,86 @@
-"""How many parameters a model has, read from its safetensors headers: `{"parameters", "total"}`.
+"""What weight files say of a model: parameters by dtype, or what a GGUF's header tells.
 
-Headers are read with our own bounded parser, through the same verified door as downloads, and
-remembered by content: a blob never changes. A file that is not valid counts for nothing.
+    weigh(entries, verdicts) -> Weighed(safetensors, gguf)
+
+Made from the labels of the files, so nothing is read here. A file that is not valid counts for
+nothing. Of several GGUF files, which are usually one model in several sizes, the largest speaks;
+the parts of a split one (`…-00001-of-00003.gguf`) are added up.
 """
 
 from __future__ import annotations
 
-import math
+import re
 from collections import Counter
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from headwater.catalog.models import Entry
-from headwater.errors import HeadwaterError
-from headwater.formats.safetensors import read_header
-from headwater.names import Digest
-from headwater.store.store import Store
+from headwater.formats.inspection import Verdict
 
-FILES_MAX = 512  # shards of one model; the largest published has fewer
-HEADER_BYTES_MAX = 8 * 2**20  # real ones are under 3 MB; a reader of a page does not wait longer
-REMEMBERED_MAX = 4096  # blobs; some hundred bytes each
+_SPLIT = re.compile(r"-\d{5}-of-\d{5}\.gguf\Z", re.IGNORECASE)
+_GGUF_FIELDS = ("architecture", "context_length", "chat_template", "file_type")
 
 
-class Weights:
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._counted = lru_cache(REMEMBERED_MAX)(self._count)
+class Weighed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Both in the form that info replies have."""
 
-    def summary(self, entries: list[Entry]) -> dict[str, Any] | None:
-        """Of the safetensors files among `entries`; None when there are none to count."""
-        total: Counter[str] = Counter()
-        files = [e for e in entries if e.lfs and e.path.endswith(".safetensors")]
-        for entry in files[:FILES_MAX]:
-            assert entry.lfs is not None
-            total.update(dict(self._counted(entry.lfs.oid, entry.lfs.size_bytes)))
-        if not total:
-            return None
-        return {"parameters": dict(total), "total": sum(total.values())}
+    safetensors: dict[str, Any] | None = None
+    gguf: dict[str, Any] | None = None
 
-    def _count(self, oid: Digest, size_bytes: int) -> tuple[tuple[str, int], ...]:
-        def read(start: int, stop: int) -> bytes:
-            return b"".join(bytes(piece) for piece in self._store.read(oid, start, stop))
+    @property
+    def parameters(self) -> int | None:
+        for summary in (self.safetensors, self.gguf):
+            if summary:
+                return int(summary["total"])
+        return None
 
-        try:
-            header = read_header(read, size_bytes, header_bytes_max=HEADER_BYTES_MAX)
-        except HeadwaterError:
-            return ()
-        counts: Counter[str] = Counter()
-        for tensor in header.tensors:
-            counts[tensor.dtype] += math.prod(tensor.shape)
-        return tuple(counts.items())
+
+def is_weight(entry: Entry) -> bool:
+    gone = entry.lfs is not None and entry.lfs.gone
+    return (
+        entry.kind == "file" and not gone and entry.path.lower().endswith((".safetensors", ".gguf"))
+    )
+
+
+def weigh(entries: Sequence[Entry], verdicts: Mapping[str, Verdict]) -> Weighed:
+    """The sums over those of `entries` that have a verdict."""
+    dtypes: Counter[str] = Counter()
+    ggufs: dict[str, list[Entry]] = {}
+    shards = 0
+    for entry in entries:
+        verdict = verdicts.get(entry.etag)
+        if verdict is None or not verdict.summary:
+            continue
+        if verdict.kind == "safetensors":
+            dtypes.update(verdict.summary["parameters"])
+            shards += 1
+        elif verdict.kind == "gguf":
+            ggufs.setdefault(_SPLIT.sub("", entry.path), []).append(entry)
+    safetensors = None
+    if dtypes:
+        parameters = dict(sorted(dtypes.items()))
+        total = sum(parameters.values())
+        safetensors = {"parameters": parameters, "total": total, "sharded": shards > 1}
+    return Weighed(safetensors, _gguf(list(ggufs.values()), verdicts))
+
+
+def _gguf(groups: list[list[Entry]], verdicts: Mapping[str, Verdict]) -> dict[str, Any] | None:
+    if not groups:
+        return None
+
+    def total(group: list[Entry]) -> int:
+        return sum(int(verdicts[entry.etag].summary["total"]) for entry in group)
+
+    def size(group: list[Entry]) -> int:
+        return sum(entry.size_bytes for entry in group)
+
+    best = max(groups, key=lambda group: (total(group), size(group)))
+    summary: dict[str, Any] = {"total": total(best), "totalFileSize": size(best)}
+    for name in _GGUF_FIELDS:
+        values = [verdicts[entry.etag].summary.get(name) for entry in best]
+        value = next((v for v in values if v is not None), None)
+        if value is not None:
+            summary[name] = value
+    return summary

@@ -9,10 +9,13 @@ from starlette.requests import Request
 from headwater.catalog.actors import Actor
 from headwater.catalog.models import Repo
 from headwater.catalog.rights import Verb
+from headwater.errors import NotFound
 from headwater.hub.context import Hub
 from headwater.hub.pages import flag
 from headwater.hub.templates import Params
 from headwater.names import RepoType
+
+ME = "me"  # in an address: the namespace of the caller
 
 
 def type_of(params: Params) -> RepoType:
@@ -31,3 +34,13 @@ def publish_verb(request: Request, params: Params) -> Literal["propose", "write"
     own, less is needed; `commits.apply` looks closer."""
     is_pr = flag(request, "create_pr") or params["rev"].startswith("refs/pr/")
     return "propose" if is_pr else "write"
+
+
+def bucket_name(actor: Actor, params: Params) -> str:
+    """`namespace/name` of the bucket that the address names."""
+    namespace = params["namespace"]
+    if namespace == ME:
+        if actor.is_anonymous:
+            raise NotFound("'me' is the namespace of whoever signed in; write namespace/name")
+        namespace = actor.name
+    return f"{namespace}/{params['name']}"

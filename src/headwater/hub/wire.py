@@ -10,27 +10,41 @@ from typing import Any, Literal
 
 import msgspec
 
-Type = Literal["model", "dataset", "space"]
-Visibility = Literal["public", "private"]
+from headwater.errors import BadRequest
+from headwater.names import RepoType
+
+Type = Literal["model", "dataset", "space", "kernel"]
+Visibility = Literal["public", "private", "protected"]
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Fields are camelCase on the wire."""
 
 
-class CreateRepo(Wire, frozen=True, kw_only=True):
+class Visible(Wire, frozen=True, kw_only=True):
+    """A body that says, in either of two spellings, who may see the repo."""
+
+    visibility: Visibility | None = None
+    private: bool | None = None
+
+    @property
+    def is_private(self) -> bool | None:
+        """None when the client leaves it open. A protected Space hides its code and shows its
+        running app: a hub that runs no Spaces would show what the caller meant to hide, or hide
+        all of it unasked."""
+        if self.visibility == "protected":
+            raise BadRequest(
+                "This hub runs no Spaces, so none can be 'protected': choose the visibility "
+                "'private' to hide it, or 'public'."
+            )
+        return self.private if self.visibility is None else self.visibility == "private"
+
+
+class CreateRepo(Visible, frozen=True, kw_only=True):
     name: str
     organization: str | None = None
     type: Type = "model"
-    visibility: Visibility | None = None
-    private: bool | None = None
     sdk: str | None = None
-
-    @property
-    def is_private(self) -> bool:
-        if self.visibility is not None:
-            return self.visibility == "private"
-        return bool(self.private)
 
 
 class DeleteRepo(Wire, frozen=True, kw_only=True):
@@ -42,19 +56,11 @@ class DeleteRepo(Wire, frozen=True, kw_only=True):
 class MoveRepo(Wire, frozen=True, kw_only=True):
     from_repo: str
     to_repo: str
-    type: Type = "model"
+    type: RepoType = "model"
 
 
-class RepoSettings(Wire, frozen=True, kw_only=True):
-    private: bool | None = None
-    visibility: Visibility | None = None
+class RepoSettings(Visible, frozen=True, kw_only=True):
     gated: Literal["auto", "manual", False] | None = None
-
-    @property
-    def is_private(self) -> bool | None:
-        if self.visibility is not None:
-            return self.visibility == "private"
-        return self.private
 
 
 class ValidateYaml(Wire, frozen=True, kw_only=True):
@@ -72,6 +78,13 @@ class Preupload(Wire, frozen=True, kw_only=True):
     files: list[PreuploadFile]
     git_ignore: str | None = None
     git_attributes: str | None = None
+
+
+class PathsInfo(Wire, frozen=True, kw_only=True):
+    """As documented; a form may send one path, and any text for `expand` (hub/tree.py)."""
+
+    paths: list[str]
+    expand: bool = False
 
 
 class CreateBranch(Wire, frozen=True, kw_only=True):

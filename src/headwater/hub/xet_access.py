@@ -19,10 +19,11 @@ from typing import Any, Literal
 
 from starlette.requests import Request
 
-from headwater.catalog.actors import ANONYMOUS, Actor
+from headwater.catalog.actors import Actor
 from headwater.catalog.models import Repo
 from headwater.errors import Forbidden, NotFound, Unauthorized
 from headwater.hub.context import Hub, bearer
+from headwater.hub.holders import holder, mark
 from headwater.hub.routing import Params
 
 TokenVerb = Literal["bytes", "propose", "write"]
@@ -55,9 +56,7 @@ class XetAccess:
     def sign(self, purpose: str, access: Access, ttl_s: int, **more: Any) -> str:
         """A token that stands for `access`, with `more` in it."""
         actor = access.actor
-        payload = {"user": actor.user_id, "repo": access.repo.id, "verb": access.verb, **more}
-        if actor.user_id is not None:
-            payload |= {"token": actor.token_name, "made": actor.token_created_ms}
+        payload = {**mark(actor), "repo": access.repo.id, "verb": access.verb, **more}
         return self.hub.signer.sign(purpose, payload, ttl_s)
 
     def signed(self, purpose: str, token: str) -> tuple[Access, dict[str, Any]]:
@@ -103,15 +102,5 @@ class XetAccess:
         raise Unauthorized("No valid Xet access token. Ask for one at xet-read-token.")
 
     def _access(self, payload: dict[str, Any], verb: TokenVerb) -> Access:
-        actor = self._actor(payload)
+        actor = holder(self.hub, payload)
         return Access(actor, self.hub.catalog.repos.by_id(actor, payload["repo"], verb), verb)
-
-    def _actor(self, payload: dict[str, Any]) -> Actor:
-        """The person, as long as the hub token that they came with holds."""
-        user_id = payload["user"]
-        if user_id is None:
-            if not self.hub.settings.anonymous_read:
-                raise Unauthorized("This hub is for its users only. Sign in with a token.")
-            return ANONYMOUS
-        tokens = self.hub.catalog.tokens
-        return tokens.actor_named(user_id, payload["token"], payload["made"])

@@ -31,7 +31,7 @@ from headwater.hub.ranges import Span, parse_range
 from headwater.hub.reconstruct import RANGES_PER_URL_MAX, TERMS_MAX, Plan, Run, UrlOf
 from headwater.hub.replies import json_reply
 from headwater.hub.routing import Params, Route
-from headwater.hub.stream import BytesReply
+from headwater.hub.stream import RANGES, BytesReply
 from headwater.hub.threads import run
 from headwater.hub.xet_access import Access, XetAccess
 from headwater.names import Digest, XetHash
@@ -59,15 +59,23 @@ class ReadRoutes:
     def routes(self) -> list[Route]:
         at = "/cas/{generation}"
         rows = [
-            Route("GET", at + "/v2/reconstructions/{file}", self.v2, "bytes"),
-            Route("GET", at + "/data/{token}", self.data, "signed"),
+            Route("GET", at + "/v2/reconstructions/{file}", self.v2, "bytes", answers=(200, 416)),
+            Route("GET", at + "/data/{token}", self.data, "signed", answers=RANGES),
         ]
         for base in (at + "/v1", at):  # hf_xet 1.2 and older ask without a version
             rows += [
-                Route("GET", base + "/reconstructions/{file}", self.v1, "bytes"),
-                Route("GET", base + "/reconstruction/{file}", self.v1, "bytes"),
-                Route("GET", base + "/reconstructions", self.batch, "bytes"),
-                Route("POST", base + "/reconstructions", self.batch_posted, "bytes"),
+                Route(
+                    "GET", base + "/reconstructions/{file}", self.v1, "bytes", answers=(200, 416)
+                ),
+                Route("GET", base + "/reconstruction/{file}", self.v1, "bytes", answers=(200, 416)),
+                Route("GET", base + "/reconstructions", self.batch, "bytes", query=("file_id*",)),
+                Route(
+                    "POST",
+                    base + "/reconstructions",
+                    self.batch_posted,
+                    "bytes",
+                    body=list[FileKey],
+                ),
                 Route("HEAD", base + "/files/{file}", self.size, "bytes"),
             ]
         return rows

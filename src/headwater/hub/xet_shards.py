@@ -24,7 +24,7 @@ from starlette.responses import Response, StreamingResponse
 from headwater.catalog.actors import Actor
 from headwater.errors import HeadwaterError, Unavailable
 from headwater.formats.xet_shard import SHARD_BYTES_MAX
-from headwater.hub.bodies import read_body
+from headwater.hub.bodies import NDJSON, read_body
 from headwater.hub.context import Hub
 from headwater.hub.replies import RETRY_STATUSES, json_reply
 from headwater.hub.routing import Params, Route
@@ -72,11 +72,11 @@ class ShardRoutes:
 
     def routes(self) -> list[Route]:
         at = "/cas/{generation}"
-        rows = [Route("POST", at + "/v2/shards", self.v2, "write or propose")]
+        rows = [Route("POST", at + "/v2/shards", self.v2, "write or propose", body=bytes)]
         for method in ("POST", "PUT"):  # hf_xet 1.1 puts when it wants an answer after the sync
             for path in ("/v1/shards", "/shards", "/v1/shard/{domain}/{shard}",
                          "/shard/{domain}/{shard}"):  # fmt: skip
-                rows.append(Route(method, at + path, self.v1, "write or propose"))
+                rows.append(Route(method, at + path, self.v1, "write or propose", body=bytes))
         return rows
 
     async def v1(self, request: Request, params: Params) -> Response:
@@ -89,7 +89,7 @@ class ShardRoutes:
         task = await self._begin(request, params, progress)
         return StreamingResponse(
             _events(task, progress),
-            media_type="application/x-ndjson",
+            media_type=NDJSON[0],
             headers={"X-Accel-Buffering": "no"},  # a proxy that waits for more would lose the point
         )
 

@@ -18,7 +18,7 @@ from headwater.catalog.models import Repo
 from headwater.hub.context import Hub
 from headwater.hub.replies import json_reply
 from headwater.hub.routing import Params, Route
-from headwater.hub.where import publish_verb, repo_of
+from headwater.hub.where import bucket_name, publish_verb, repo_of
 from headwater.hub.xet_access import Access, TokenVerb, XetAccess
 
 NO_REVISION = "None"  # what Python prints for a revision that was not given
@@ -30,10 +30,18 @@ class TokenRoutes:
         self.access = access
 
     def routes(self) -> list[Route]:
-        at = "/api/{T}/{id}"
+        at, bucket = "/api/{T}/{id}", "/api/buckets/{namespace}/{name}"
         return [
             Route("GET", at + "/xet-read-token/{rev}", self.read, "bytes"),
-            Route("GET", at + "/xet-write-token/{rev}", self.write, "write or propose"),
+            Route(
+                "GET",
+                at + "/xet-write-token/{rev}",
+                self.write,
+                "write or propose",
+                query=("create_pr",),
+            ),
+            Route("GET", bucket + "/xet-read-token", self.read_bucket, "bytes"),
+            Route("GET", bucket + "/xet-write-token", self.write_bucket, "write"),
         ]
 
     def read(self, request: Request, params: Params) -> Response:
@@ -48,6 +56,18 @@ class TokenRoutes:
         if params["rev"] != NO_REVISION:
             self.hub.catalog.refs.resolve(repo, params["rev"])
         return self._reply(request, actor, repo, verb)
+
+    def read_bucket(self, request: Request, params: Params) -> Response:
+        return self._bucket(request, params, "bytes")
+
+    def write_bucket(self, request: Request, params: Params) -> Response:
+        return self._bucket(request, params, "write")
+
+    def _bucket(self, request: Request, params: Params, verb: TokenVerb) -> Response:
+        """A bucket has no revisions."""
+        actor = self.hub.actor(request)
+        bucket = self.hub.catalog.repos.find(actor, "bucket", bucket_name(actor, params), verb)
+        return self._reply(request, actor, bucket, verb)
 
     def _reply(self, request: Request, actor: Actor, repo: Repo, verb: TokenVerb) -> Response:
         url = self.hub.cas_url(request)

@@ -66,22 +66,31 @@ class UploadRoutes:
     def routes(self) -> list[Route]:
         at = "/cas/{generation}"
         rows = [
-            Route("POST", at + "/v1/xorb-grants/{domain}/{xorb}", self.grant, "write or propose"),
-            Route("PUT", at + "/grants/{token}", self.put, "signed"),
+            Route(
+                "POST",
+                at + "/v1/xorb-grants/{domain}/{xorb}",
+                self.grant,
+                "write or propose",
+                body=GrantBody,
+                answers=(201,),
+            ),
+            Route("PUT", at + "/grants/{token}", self.put, "signed", body=bytes),
             Route(
                 "POST",
                 at + "/v1/xorb-commits/{domain}/{xorb}/grant/{grant}",
                 self.commit,
                 "write or propose",
             ),
-            Route("POST", at + "/v1/telemetry", self.telemetry, "token"),
+            Route(
+                "POST", at + "/v1/telemetry", self.telemetry, "token", body=bytes, answers=(204,)
+            ),
         ]
         # The second pair of words is that of hf_xet 1.1, the second prefix that of 1.2 and older.
         for xorbs, chunks in (("xorbs", "chunks"), ("xorb", "chunk")):
             for base in (at + "/v1", at):
                 xorb, chunk = f"{base}/{xorbs}/{{domain}}/{{xorb}}", f"{base}/{chunks}"
                 rows += [
-                    Route("POST", xorb, self.post, "write or propose"),
+                    Route("POST", xorb, self.post, "write or propose", body=bytes),
                     Route("HEAD", xorb, self.head, "token"),
                     Route("GET", chunk + "/{domain}/{chunk}", self.chunk, "token"),
                 ]

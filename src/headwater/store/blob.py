@@ -14,5 +14,5 @@ class Blob:
 
     oid: Digest
     size_bytes: int
-    layout: Literal["plain", "chunked"]
-    xet_hash: XetHash | None  # the Xet file hash, when the layout is chunked
+    layout: Literal["plain", "chunked", "packed"]
+    xet_hash: XetHash | None  # the Xet file hash, when it came as chunks and its recipe is kept

@@ -17,21 +17,28 @@ from typing import Literal
 
 from headwater.errors import BadRequest, HeadwaterError
 from headwater.formats.xet_hash import chunk_hash, xorb_hash
-from headwater.names import Digest, XetHash
+from headwater.names import Digest, TensorId, XetHash
 from headwater.store.chunked import Recipes
 from headwater.store.hashing import Sha256
 from headwater.store.layout import Layout
 from headwater.store.plain import open_plain, read_plain
+from headwater.store.solid import Solid
+from headwater.store.virtual import open_virtual
 from headwater.store.xorbs import OpenXorb, Xorbs
 
+_WORDS: dict[str, Literal["xorb", "tensor"]] = {
+    "xorb": "xorb",
+    "virtual": "xorb",
+    "tensor": "tensor",
+}
 LEFTOVER_AGE_S = 86_400.0  # uploads take hours; nothing in tmp is of use after a day
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong. `name` is a digest, a Xet hash, or a path below the root."""
+    """One thing that is wrong. `name` is a digest, a Xet hash, or a key or path in the store."""
 
-    kind: Literal["blob", "xorb", "stray", "leftover"]
+    kind: Literal["blob", "xorb", "tensor", "stray", "leftover"]
     name: str
     problem: str
 
@@ -41,30 +48,36 @@ class Checker:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._xorbs = Xorbs(layout)
+        self._solid = Solid(layout)
+        self._xorbs = Xorbs(layout, self._solid)
         self._recipes = Recipes(layout, self._xorbs)
 
     def run(self, data: bool) -> Iterator[Finding]:
-        """Everything that is wrong: xorbs, then blobs, then what should not be there."""
+        """Everything that is wrong: tensors, xorbs, blobs, then what should not be there."""
         checks: dict[str, Callable[[str, bool], str | None]] = {
+            "tensor": self._tensor,
             "xorb": self._xorb,
+            "virtual": self._virtual,
             "plain": self._plain,
             "chunked": self._chunked,
+            "packed": self._packed,
+            "held": lambda name, data: None,
         }
         unreadable: list[OSError] = []
-        for walk in (self._layout.xorb_files, self._layout.blob_files):
-            for path, name, kind in walk(unreadable.append):
+        files = self._layout
+        for walk in (files.tensor_files, files.xorb_files, files.blob_files):
+            for key, name, kind in walk(unreadable.append):
                 if not name:
-                    yield Finding("stray", self._below(path), "not a name the store gives")
+                    yield Finding("stray", key, "not a name the store gives")
                     continue
                 try:
                     problem = checks[kind](name, data)
                 except HeadwaterError as error:
                     problem = error.message
                 if problem:
-                    yield Finding("xorb" if kind == "xorb" else "blob", name, problem)
-                if kind == "chunked" and os.path.exists(self._layout.plain(Digest(name))):
-                    yield Finding("stray", self._below(path), "the blob lies here as plain, too")
+                    yield Finding(_WORDS.get(kind, "blob"), name, problem)
+                if kind in ("chunked", "packed") and self._twice(Digest(name), kind):
+                    yield Finding("stray", key, "the blob lies here as plain, too")
         for failed in unreadable:
             problem = f"cannot be read: {failed.strerror}"
             yield Finding("stray", self._below(failed.filename), problem)
@@ -95,10 +108,55 @@ class Checker:
             return _other_sha256(name, self._recipes.read(file, 0, file.size_bytes))
         return None
 
-    def _xorb(self, name: str, data: bool) -> str | None:
-        xorb = self._xorbs.open(XetHash(name))
+    def _twice(self, oid: Digest, kind: str) -> bool:
+        """Whether a plain file makes this one needless. A recipe beside a plain file that a virtual
+        xorb is read out of is its Xet name."""
+        held = kind == "chunked" and self._on_shelf(self._layout.held(oid))
+        return not held and self._on_shelf(self._layout.plain(oid))
+
+    def _tensor(self, name: str, data: bool) -> str | None:
+        if data:
+            return self._solid.tensors.problem(TensorId(name))
+        head = self._solid.tensors.head(TensorId(name))
+        for parent in head.parents if head is not None else ():
+            if self._solid.tensors.head(TensorId(parent)) is None:
+                return f"its parent {parent} is missing"
+        return None
+
+    def _packed(self, name: str, data: bool) -> str | None:
+        if data:
+            return self._solid.packed.problem(Digest(name)) or None
+        file = self._solid.packed.find(Digest(name))
+        if file is None:
+            return None
+        with file.box:
+            for span in file.spans():
+                tensor = self._solid.tensors.open(span.tensor) if span.tensor is not None else None
+                if span.tensor is not None and tensor is None:
+                    return f"its tensor {span.tensor} is missing"
+                if tensor is not None:
+                    tensor.close()
+                    if tensor.raw_bytes != span.stop - span.start:
+                        return f"its span is not as long as tensor {span.tensor}"
+        return None
+
+    def _virtual(self, name: str, data: bool) -> str | None:
+        xorb = open_virtual(self._layout, XetHash(name), self._solid)
         if xorb is None:
             return None
+        for source in xorb.sources:
+            solid = self._solid.open(source)
+            if solid is None:
+                return f"its source, blob {source}, is missing"
+            solid.close()
+        return self._chunks(name, xorb, data)
+
+    def _xorb(self, name: str, data: bool) -> str | None:
+        xorb = self._xorbs.stored(XetHash(name))
+        return None if xorb is None else self._chunks(name, xorb, data)
+
+    @staticmethod
+    def _chunks(name: str, xorb: OpenXorb, data: bool) -> str | None:
         index = xorb.index
         got = xorb_hash(index.hash_bytes, index.raw_lengths)
         if got != name:
@@ -110,6 +168,9 @@ class Checker:
             if age_s > LEFTOVER_AGE_S:
                 days = age_s / 86_400
                 yield Finding("leftover", self._below(path), f"unfinished for {days:.1f} days")
+
+    def _on_shelf(self, key: str) -> bool:
+        return self._layout.shelf.stat(key) is not None
 
     def _below(self, path: str) -> str:
         return os.path.relpath(path, self._layout.root)

@@ -9,7 +9,6 @@ What is not checked here: that the caller may name those xorbs. That is the hub'
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -24,7 +23,6 @@ from headwater.store.containers import CHUNKED, Container, Footer
 from headwater.store.files import Temp, writing
 from headwater.store.hashing import Sha256
 from headwater.store.layout import Layout
-from headwater.store.locks import file_lock
 from headwater.store.recipe import ChunkedFile, pack_terms
 from headwater.store.xorb_index import XorbIndex
 from headwater.store.xorbs import OpenXorb, Xorbs
@@ -41,6 +39,10 @@ class Recipes:
         self._layout = layout
         self._xorbs = xorbs
         self._cache: Cache[str, ChunkedFile] = Cache(RECIPE_CACHE_BYTES_MAX)
+
+    def fresh(self) -> Recipes:
+        """The same without anything cached."""
+        return Recipes(self._layout, self._xorbs.fresh())
 
     def footer(self, oid: Digest) -> Footer | None:
         """The footer of a recipe; None when the blob is not chunked."""
@@ -126,19 +128,17 @@ class Recipes:
         )
         with Temp(self._layout.tmp, ".chunked", f"blob {oid}") as temp:
             temp.write(index, footer.pack())
-            temp.publish(self._layout.chunked(oid), self._layout.folders)
+            temp.publish(self._layout.shelf, self._layout.chunked(oid))
         self._layout.drop_other(oid, "chunked")
         return Blob(oid, size_bytes, "chunked", file_hash)
 
     def sound(self, oid: Digest) -> Blob | None:
         """The blob, if it is chunked and its recipe and every record it needs match their
         checksums: on disk, not in a cache. Its grace time begins anew, as if written now."""
-        with writing(f"blob {oid}"), file_lock(self._layout.root, shared=True):
-            try:
-                os.utime(self._layout.chunked(oid))
-            except FileNotFoundError:
+        with writing(f"blob {oid}"):
+            if not self._layout.shelf.touch(self._layout.chunked(oid)):
                 return None
-        fresh = Recipes(self._layout, Xorbs(self._layout))
+        fresh = self.fresh()
         try:
             file = fresh.find(oid)
             if file is None:
@@ -220,8 +220,8 @@ class Recipes:
             raise BadRequest(f"xorb {name} is not stored; upload it first") from None
 
     def _open(self, oid: Digest) -> Container | None:
-        path = self._layout.chunked(oid)
-        return Container.open(path, CHUNKED, bytes.fromhex(oid), f"blob {oid}")
+        key, what = self._layout.chunked(oid), f"blob {oid}"
+        return Container.open(self._layout.shelf, key, CHUNKED, bytes.fromhex(oid), what)
 
 
 def _slice(xorb: OpenXorb, start: int, stop: int) -> Iterator[bytes | memoryview]:

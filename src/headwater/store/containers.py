@@ -1,7 +1,9 @@
 """Containers: one file that holds bytes, their checksums and the name they must have.
 
-    body    plain: the bytes of the file; xorb: chunk records; chunked: nothing
-    index   plain: XXH3-64 of each frame; xorb: one row a chunk; chunked: one row a term
+    body    plain: the bytes of the file; xorb: chunk records; chunked: nothing; packed: what is
+            kept inline; tensor: its head and coded frames; virtual: the blobs its chunks are in
+    index   plain: XXH3-64 of each frame; xorb: one row a chunk; chunked: one row a term;
+            packed: one row a span; tensor: one row a frame; virtual: one row a chunk
     footer  128 bytes, the last of the file: see `Footer`
 
 All integers are little-endian. docs/format.md shows every byte. Opening checks the footer's own
@@ -12,7 +14,6 @@ footer; the body has its checksums in the index. So every byte of a container is
 from __future__ import annotations
 
 import errno
-import os
 import struct
 from dataclasses import dataclass
 from typing import Self
@@ -20,6 +21,7 @@ from typing import Self
 import xxhash
 
 from headwater.errors import Corrupt, Unavailable
+from headwater.store.shelf import Shelf, Source
 
 VERSION = 1
 PIECE_BYTES = 2**20  # one pread, and the most that leaves a read at once
@@ -29,16 +31,19 @@ FOOTER_BYTES = _FOOTER.size + 8
 PLAIN = b"HWplain\n"
 XORB = b"HWxorb\n\0"
 CHUNKED = b"HWterms\n"
-ROW_BYTES = {PLAIN: 8, XORB: 48, CHUNKED: 48}  # of the index
+PACKED = b"HWpack\n\0"
+TENSOR = b"HWtens\n\0"
+VIRTUAL = b"HWvirt\n\0"
+ROW_BYTES = {PLAIN: 8, XORB: 48, CHUNKED: 48, PACKED: 56, TENSOR: 24, VIRTUAL: 48}  # of the index
 
 
 @dataclass(frozen=True, slots=True)
 class Footer:
     """What a container says of itself."""
 
-    kind: bytes  # PLAIN, XORB or CHUNKED
-    count: int  # rows of the index: frames, chunks or terms
-    name: bytes  # 32 bytes: SHA-256 of the bytes (plain, chunked) or raw Xet hash (xorb)
+    kind: bytes  # one of the kinds above
+    count: int  # rows of the index: frames, chunks, terms or spans
+    name: bytes  # 32 bytes: SHA-256 (plain, chunked, packed), BLAKE3 (tensor), raw Xet hash (xorb)
     other: bytes  # 32 bytes: raw Xet hash of the file (chunked), else zeros
     body_bytes: int
     raw_bytes: int  # what the body, or the recipe, decodes to
@@ -101,30 +106,33 @@ class Container:
     A container that is replaced or deleted while it is open can still be read to its end.
     """
 
-    __slots__ = ("_fd", "footer", "what")
+    __slots__ = ("_source", "footer", "what")
 
-    def __init__(self, fd: int, footer: Footer, what: str) -> None:
-        self._fd = fd
+    def __init__(self, source: Source, footer: Footer, what: str) -> None:
+        self._source = source
         self.footer = footer
         self.what = what  # 'blob 12ab…' or 'xorb 12ab…', for messages
 
     @classmethod
-    def open(cls, path: str, kind: bytes, name: bytes, what: str) -> Self | None:
-        """The container at `path`, which must be of this kind and name. None when absent."""
+    def open(cls, shelf: Shelf, key: str, kind: bytes, name: bytes, what: str) -> Self | None:
+        """The container `key`, which must be of this kind and name. None when absent."""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
+            source = shelf.open(key)
         except OSError as error:
             raise Unavailable(f"{what}: {error.strerror}; try again") from error
+        return None if source is None else cls.of(source, kind, name, what)
+
+    @classmethod
+    def of(cls, source: Source, kind: bytes, name: bytes, what: str) -> Self:
+        """The container in an open source, which is closed if it is not that."""
         try:
-            file_bytes = os.fstat(fd).st_size
+            file_bytes = source.size_bytes
             if file_bytes < FOOTER_BYTES:
                 raise Corrupt(f"it has only {file_bytes} bytes")
-            raw = _read(fd, FOOTER_BYTES, file_bytes - FOOTER_BYTES)
-            return cls(fd, Footer.parse(raw, kind, name, file_bytes), what)
+            raw = _read(source, FOOTER_BYTES, file_bytes - FOOTER_BYTES)
+            return cls(source, Footer.parse(raw, kind, name, file_bytes), what)
         except BaseException as error:
-            os.close(fd)
+            source.close()
             if isinstance(error, Corrupt):
                 raise Corrupt(
                     f"{what} is damaged: {error.message}; run `headwater check`"
@@ -134,7 +142,7 @@ class Container:
     def read(self, count: int, offset: int) -> bytes:
         """Exactly `count` bytes from `offset`, not yet verified."""
         try:
-            return _read(self._fd, count, offset)
+            return _read(self._source, count, offset)
         except Corrupt as error:
             raise self.corrupt(error.message) from error
 
@@ -151,9 +159,7 @@ class Container:
 
     def close(self) -> None:
         """Close the file. Harmless when closed already."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
+        self._source.close()
 
     def __enter__(self) -> Self:
         return self
@@ -164,12 +170,12 @@ class Container:
     __del__ = close
 
 
-def _read(fd: int, count: int, offset: int) -> bytes:
+def _read(source: Source, count: int, offset: int) -> bytes:
     """`count` bytes; Corrupt when the file ends before them or the disk cannot give them."""
     try:
-        data = os.pread(fd, count, offset)
+        data = source.pread(count, offset)
         while len(data) < count:
-            more = os.pread(fd, count - len(data), offset + len(data))
+            more = source.pread(count - len(data), offset + len(data))
             if not more:
                 raise Corrupt(f"it ends inside bytes {offset} to {offset + count}")
             data += more

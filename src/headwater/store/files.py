@@ -2,7 +2,7 @@
 
     Temp(folder, suffix)      a new file in the tmp folder; gone again unless published
     Temp.write(data, ...)     appended
-    Temp.publish(path, ...)   fsync, rename, fsync of the folder: durable when it returns
+    Temp.publish(shelf, key)  on the shelf, by fsync, rename, fsync of the folder on a local one
     Folders.make(folder)      the folder and its parents, each one's name synced once
     writing(what)             OSError becomes NoSpace (disk full, quota) or Unavailable
 
@@ -17,13 +17,14 @@ import errno
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
 from headwater.errors import HeadwaterError, NoSpace, Unavailable
 from headwater.store.locks import file_lock
+from headwater.store.shelf import Shelf
 
 Buffer = bytes | bytearray | memoryview
 
@@ -125,16 +126,40 @@ class Temp:
             self.drop()
             raise disk_error(error, self._what) from error
 
-    def publish(self, path: str, folders: Folders) -> None:
-        """Durably become `path`, in place of what may be there, or raise and be gone."""
+    def publish(self, shelf: Shelf, key: str) -> None:
+        """Durably become `key`, in place of what may be there, or raise and be gone."""
+        self._become(lambda: shelf.publish(self.fd, self.path, key))
+
+    def publish_new(self, shelf: Shelf, key: str) -> bool:
+        """As `publish`, but what is there already stays; False, and this one is gone, then."""
+        first = [True]
+
+        def publish_() -> None:
+            first[0] = shelf.publish_new(self.fd, self.path, key)
+
+        self._become(publish_)
+        return first[0]
+
+    def rename(self, path: str, folders: Folders) -> None:
+        """Durably become the local file `path`, else as `publish`."""
+
+        def sync_and_rename() -> None:
+            os.fsync(self.fd)
+            publish(self.path, path, folders)
+
+        self._become(sync_and_rename)
+
+    def _become(self, publish_: Callable[[], None]) -> None:
         if not self._open:
             raise Unavailable(f"{self._what}: writing was given up; begin again")
         try:
-            os.fsync(self.fd)
-            publish(self.path, path, folders)
+            publish_()
         except OSError as error:
             self.drop()
             raise disk_error(error, self._what) from error
+        except BaseException:
+            self.drop()
+            raise
         self._open = False
         os.close(self.fd)
 
@@ -174,4 +199,4 @@ def write_file(folder: str, path: str, data: bytes, folders: Folders, what: str)
     """A small file, whole or not at all, by way of `folder`."""
     with Temp(folder, ".file", what) as temp:
         temp.write(data)
-        temp.publish(path, folders)
+        temp.rename(path, folders)

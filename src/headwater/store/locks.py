@@ -28,6 +28,21 @@ def file_lock(root: str, *, shared: bool) -> Iterator[None]:
         os.close(fd)  # gives the lock back
 
 
+@contextmanager
+def lock_of(root: str, name: str, *, shared: bool, wait_s: float) -> Iterator[None]:
+    """Holds the lock file `name` of the store for as long as a job takes; Unavailable when others
+    have not given it back after `wait_s`."""
+    try:
+        fd = os.open(f"{root}/{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unavailable(f"lock {name}: {error.strerror}; try again") from error
+    try:
+        lock_fd(fd, shared=shared, wait_s=wait_s, what="a packed file")
+        yield
+    finally:
+        os.close(fd)
+
+
 def lock_fd(fd: int, *, shared: bool, wait_s: float, what: str) -> None:
     """Locks an open file for as long as it stays open; Unavailable after `wait_s`."""
     kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB

@@ -5,9 +5,9 @@
     tmp/parts/<upload id>/00001      the etag of part 1, once it came whole
 
 Each writer of a part holds a shared lock on `data`; finishing takes it alone, reads every byte back
-for its SHA-256, appends sums and footer, and renames `data` into the store. So a straggler can
-never write into a published blob. `oid` in PLAN is set before the rename: finishing again then
-gives the same blob.
+for its SHA-256, appends sums and footer, and publishes `data`, which is gone then. So a straggler
+can never write into a published blob. `oid` in PLAN is set before that: finishing again then gives
+the same blob.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from headwater.store.files import (
     Buffer,
     disk_error,
     need_space,
-    publish,
     write_all,
     write_file,
     writing,
@@ -196,8 +195,7 @@ class Upload:
                 return kept
             os.ftruncate(fd, plan.size_bytes)  # a finish that was cut short may have added more
             write_all(fd, plain_tail(sums.finish(), oid, plan.size_bytes), plan.size_bytes)
-            os.fsync(fd)
-            publish(self.data, self._layout.plain(oid), self._layout.folders)
+            self._layout.shelf.publish(fd, self.data, self._layout.plain(oid))
             self._layout.drop_other(oid, "plain")
             return Blob(oid, plan.size_bytes, "plain", None)
         except DigestMismatch:

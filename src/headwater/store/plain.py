@@ -85,7 +85,7 @@ class PlainWriter:
             if kept is not None:
                 return kept
             temp.write(plain_tail(self._sums.finish(), got, got_bytes))
-            temp.publish(self._layout.plain(got), self._layout.folders)
+            temp.publish(self._layout.shelf, self._layout.plain(got))
             self._layout.drop_other(got, "plain")
             return Blob(got, got_bytes, "plain", None)
 
@@ -102,7 +102,8 @@ class PlainWriter:
 
 def open_plain(layout: Layout, oid: Digest) -> Container | None:
     """The plain container of a blob, its footer checked. None when there is none."""
-    box = Container.open(layout.plain(oid), PLAIN, bytes.fromhex(oid), f"blob {oid}")
+    name, what = bytes.fromhex(oid), f"blob {oid}"
+    box = Container.open(layout.shelf, layout.plain(oid), PLAIN, name, what)
     if box is not None:
         footer = box.footer
         frames = -(-footer.body_bytes // FRAME_BYTES)

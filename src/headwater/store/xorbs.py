@@ -5,13 +5,14 @@
     Xorbs.index     where its chunks are, from a cache that asks the file's footer first
 
 A xorb that is here and whole keeps its serialization: byte ranges of it are out there in the
-hands of clients, who check nothing but lengths. Only a damaged one gives way to another form.
+hands of clients, who check nothing but lengths. Only a damaged one gives way to another form, and
+one whose chunks were packed: it is virtual from then on, and its stored form fades (`virtual`).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Self
 
 import numpy as np
@@ -25,13 +26,14 @@ from headwater.store.cache import Cache
 from headwater.store.containers import PIECE_BYTES, XORB, Container, Footer
 from headwater.store.files import Buffer, Temp, writing
 from headwater.store.layout import Layout
-from headwater.store.locks import file_lock
+from headwater.store.solid import Solid
+from headwater.store.virtual import VirtualXorb, open_virtual
 from headwater.store.xorb_index import ROW, XorbIndex
 
 INDEX_CACHE_BYTES_MAX = 64 * 2**20  # about 1.2 million chunks, the indexes of 80 GB of xorbs
 
 
-class OpenXorb:
+class StoredXorb:
     """One stored xorb, open: what was opened stays readable even if it is replaced."""
 
     __slots__ = ("_box", "index")
@@ -81,16 +83,38 @@ class OpenXorb:
         return self._box.corrupt(problem)
 
 
-class Xorbs:
-    """All xorbs of a store."""
+OpenXorb = StoredXorb | VirtualXorb
 
-    def __init__(self, layout: Layout) -> None:
+
+class Xorbs:
+    """All xorbs of a store; those that are virtual are read out of `solid` blobs."""
+
+    def __init__(self, layout: Layout, solid: Solid) -> None:
         self._layout = layout
+        self._solid = solid
         self._cache: Cache[str, XorbIndex] = Cache(INDEX_CACHE_BYTES_MAX)
 
-    def open(self, name: XetHash) -> OpenXorb | None:
-        """The stored xorb, its footer and index verified; None when absent."""
-        box = Container.open(self._layout.xorb(name), XORB, name.raw, f"xorb {name}")
+    def fresh(self) -> Xorbs:
+        """The same without anything cached."""
+        return Xorbs(self._layout, self._solid.fresh())
+
+    def open(self, name: XetHash, form: int | None = None) -> OpenXorb | None:
+        """The xorb, its footer and index verified; None when absent. While a virtual one still has
+        its stored form, `form` says which is meant."""
+        virtual = open_virtual(self._layout, name, self._solid)
+        if virtual is None:
+            return self.stored(name)
+        if form is not None and form != virtual.index.form:
+            stored = self.stored(name)
+            if stored is not None and stored.index.form == form:
+                virtual.close()
+                return stored
+        return virtual
+
+    def stored(self, name: XetHash) -> StoredXorb | None:
+        """The xorb as it was uploaded; None when it is absent, or virtual and its form faded."""
+        key, what = self._layout.xorb(name), f"xorb {name}"
+        box = Container.open(self._layout.shelf, key, XORB, name.raw, what)
         if box is None:
             return None
         index = self._cache.get(name)
@@ -101,7 +125,7 @@ class Xorbs:
             if problem:
                 raise box.corrupt(problem)
             self._cache.put(name, index, index.memory_bytes)
-        return OpenXorb(box, index)
+        return StoredXorb(box, index)
 
     def index(self, name: XetHash) -> XorbIndex | None:
         """Where the chunks of a stored xorb are; None when it is absent."""
@@ -119,7 +143,7 @@ class Xorbs:
         Both must be borders of records (BadRequest). `form` is that of the index from which they
         were taken: Stale when the xorb now lies in another.
         """
-        found = self.open(name)
+        found = self.open(name, form)
         if found is None:
             raise NotFound(f"xorb {name} is not stored")
         ends = found.index.ends
@@ -135,23 +159,34 @@ class Xorbs:
 
     def touch(self, name: XetHash) -> None:
         """Begin the xorb's grace time anew. NotFound when it is not stored."""
-        with writing(f"xorb {name}"), file_lock(self._layout.root, shared=True):
-            try:
-                os.utime(self._layout.xorb(name))
-            except FileNotFoundError:
-                raise NotFound(f"xorb {name} is not stored") from None
+        with writing(f"xorb {name}"):
+            here = self._layout.shelf.touch(self._layout.xorb(name))
+            if not (self._layout.shelf.touch(self._layout.virtual(name)) or here):
+                raise NotFound(f"xorb {name} is not stored")
 
     def delete(self, name: XetHash, unless_used_since_s: float | None) -> bool:
         """Delete a xorb; not, and False, if it was written or touched since that Unix time."""
-        path = self._layout.xorb(name)
-        with writing(f"xorb {name}"), file_lock(self._layout.root, shared=False):
-            try:
-                used_s = os.stat(path).st_mtime
-                if unless_used_since_s is not None and used_s >= unless_used_since_s:
-                    return False
-                os.unlink(path)
-            except FileNotFoundError:
+        keys = [self._layout.xorb(name), self._layout.virtual(name)]
+        with writing(f"xorb {name}"):
+            return self._layout.shelf.delete(keys, unless_used_since_s)
+
+    def fade(self, name: XetHash, older_than_s: float) -> bool:
+        """Give back the stored form of a xorb that has been virtual since that Unix time, and still
+        is sound: else the stored form may be the last that is right."""
+        try:
+            virtual = open_virtual(self._layout, name, self._solid.fresh())
+            if virtual is None:
                 return False
+            with closing(virtual):
+                if virtual.made_s >= older_than_s:
+                    return False
+                for run in virtual.index.windows(0, len(virtual.index)):
+                    virtual.chunks(*run)
+        except Corrupt:
+            return False
+        here = self._layout
+        with writing(f"xorb {name}"):
+            here.shelf.drop(here.xorb(name), here.virtual(name))
         return True
 
 
@@ -220,14 +255,17 @@ class XorbWriter:
                 self._xorbs.touch(got)
                 return kept
             temp.write(table, footer.pack())
-            temp.publish(self._layout.xorb(got), self._layout.folders)
+            temp.publish(self._layout.shelf, self._layout.xorb(got))
+            here = self._layout  # a virtual one was damaged, or it had been kept
+            with writing(f"xorb {got}"):
+                here.shelf.drop(here.virtual(got), here.xorb(got))
             return XorbIndex.of(got, footer.index_sum, table)
 
     def _kept_form(self, form: int) -> XorbIndex | None:
         """The xorb as stored before, if it lies in another form and every byte of it is sound:
         on disk, not in a cache."""
         try:
-            stored = Xorbs(self._layout).open(self._name)
+            stored = self._xorbs.fresh().open(self._name)
             if stored is None or stored.index.form == form:
                 return None
             for run in stored.index.windows(0, len(stored.index)):

@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from headwater.catalog.schema import metadata
+from headwater.catalog import schema, schema_social  # noqa: F401 (what is imported is compared)
+from headwater.catalog.schema_base import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,1 @@
+"""Bundles: repos as one verifiable file, for places without a network."""

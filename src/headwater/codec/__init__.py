@@ -1,0 +1,1 @@
+"""Codec: bytes to fewer bytes and back, exact, pure. Floor 1."""

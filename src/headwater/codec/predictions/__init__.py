@@ -1,0 +1,1 @@
+"""Predictions: formulas that compute a tensor's bytes from other tensors' bytes."""
