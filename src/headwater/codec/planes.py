@@ -11,13 +11,14 @@ floats apart like that; pcodec is arXiv:2502.06112.)
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pcodec import ChunkConfig, DeltaSpec, ModeSpec, standalone
 
-from headwater.codec.elements import Element
+from headwater.codec.elements import FRAME_BYTES, Element
 from headwater.codec.entropy import pack, unpack
 from headwater.codec.streams import join, split
 from headwater.errors import Malformed
@@ -51,6 +52,8 @@ def encode_planes(raw: memoryview, element: Element) -> bytes:
     width = element.width
     if width == 1:
         return pack(raw)
+    if width == 2 and element.floating:
+        return join([pack(plane.data) for plane in _halves(raw)])
     data = rotated(raw, width).view(np.uint8) if element.floating else np.frombuffer(raw, np.uint8)
     table = data.reshape(-1, width)
     streams, at = [], 0
@@ -71,11 +74,8 @@ def decode_planes(payload: memoryview, size: int, element: Element) -> memoryvie
         np.frombuffer(unpack(stream, count * group), np.uint8)
         for stream, group in zip(split(payload, len(groups)), groups, strict=True)
     ]
-    if width == 2 and element.floating:  # the common one, in fewer passes
-        words = planes[1].astype(np.uint16)
-        words <<= np.uint16(8)
-        words |= planes[0]
-        return unrotate(words).data.cast("B")
+    if width == 2 and element.floating:
+        return _of_halves(*planes).data.cast("B")
     table, at = np.empty((count, width), np.uint8), 0
     for plane, group in zip(planes, groups, strict=True):
         table[:, at : at + group] = plane.reshape(count, group)
@@ -85,14 +85,49 @@ def decode_planes(payload: memoryview, size: int, element: Element) -> memoryvie
     return unrotate(table.view(_WORDS[width]).reshape(-1)).data.cast("B")
 
 
+def _halves(raw: memoryview) -> tuple[Words, Words]:
+    """Of 16-bit floats: sign and lowest seven bits, and the eight bits between them."""
+    words = np.frombuffer(raw, _WORDS[2])
+    low = (words >> np.uint16(8)).astype(np.uint8)
+    low &= np.uint8(0x80)
+    low |= words.astype(np.uint8) & np.uint8(0x7F)
+    return low, (words >> np.uint16(7)).astype(np.uint8)
+
+
+def _of_halves(low: Words, high: Words) -> Words:
+    """The floats again. Half of decoding is here, so it is in few passes: extending the sign of a
+    byte puts it where a word has its own."""
+    words: Words = low.view(np.int8).astype(np.int16)
+    words &= np.int16(-0x7F81)  # 0x807F
+    middle = _room.of(len(high))
+    np.copyto(middle, high)
+    middle <<= np.int16(7)
+    words |= middle
+    return words
+
+
+class _Room(threading.local):
+    """Memory that a thread uses again: the first touch of a page costs as much as all the rest."""
+
+    def __init__(self) -> None:
+        self._words = np.empty(FRAME_BYTES // 2, np.int16)
+
+    def of(self, count: int) -> Words:
+        """That many words of any value, until the next call."""
+        return self._words[:count] if count <= len(self._words) else np.empty(count, np.int16)
+
+
+_room = _Room()
+
+
 def encode_pco(raw: memoryview) -> bytes:
     """16-bit floats as a pcodec file."""
-    return _to_pco(rotated(raw, 2))
+    return to_pco(rotated(raw, 2))
 
 
 def decode_pco(payload: memoryview, size: int) -> memoryview:
     """The `size` bytes that were encoded."""
-    return unrotate(_of_pco(payload, size // 2)).data.cast("B")
+    return unrotate(of_pco(payload, np.empty(size // 2, np.uint16))).data.cast("B")
 
 
 def encode_pco32(raw: memoryview) -> bytes:
@@ -100,14 +135,14 @@ def encode_pco32(raw: memoryview) -> bytes:
     words = rotated(raw, 4)
     low = words.view(np.uint8).reshape(-1, 4)
     planes = [pack(np.ascontiguousarray(low[:, at]).data) for at in (0, 1)]
-    return join([*planes, _to_pco((words >> np.uint32(16)).astype(np.uint16))])
+    return join([*planes, to_pco((words >> np.uint32(16)).astype(np.uint16))])
 
 
 def decode_pco32(payload: memoryview, size: int) -> memoryview:
     """The `size` bytes that were encoded."""
     count = size // 4
     first, second, high = split(payload, 3)
-    words = _of_pco(high, count).astype(np.uint32)
+    words = of_pco(high, np.empty(count, np.uint16)).astype(np.uint32)
     words <<= np.uint32(8)
     words |= np.frombuffer(unpack(second, count), np.uint8)
     words <<= np.uint32(8)
@@ -115,20 +150,20 @@ def decode_pco32(payload: memoryview, size: int) -> memoryview:
     return unrotate(words).data.cast("B")
 
 
-def _to_pco(words: Words) -> bytes:
+def to_pco(words: Words) -> bytes:
+    """16-bit integers as a pcodec file."""
     config = ChunkConfig(
         compression_level=PCO_LEVEL, mode_spec=ModeSpec.classic(), delta_spec=DeltaSpec.no_op()
     )
     return bytes(standalone.simple_compress(words, config))
 
 
-def _of_pco(payload: memoryview, count: int) -> Words:
-    """The `count` 16-bit words of a pcodec file; Malformed when it has another number of them."""
-    words = np.empty(count, np.uint16)
+def of_pco(payload: memoryview, words: Words) -> Words:
+    """`words`, filled from a pcodec file; Malformed when that has another number of them."""
     try:
         progress = standalone.simple_decompress_into(bytes(payload), words)
     except (RuntimeError, TypeError, ValueError) as error:
         raise Malformed(f"a pcodec stream cannot be decoded: {error}") from None
     if progress.n_processed != len(words) or not progress.finished:
-        raise Malformed(f"a pcodec stream of another size where {count} words belong")
+        raise Malformed(f"a pcodec stream of another size where {len(words)} words belong")
     return words

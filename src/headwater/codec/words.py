@@ -27,9 +27,15 @@ _INTS: dict[int, np.dtype[Any]] = {
 }
 
 
+def ordered(raw: memoryview, element: Element) -> Ints:
+    """Values as integers; floats in the order of their values."""
+    words: Ints = np.frombuffer(raw, _INTS[element.width])
+    return _unordered(words, element)
+
+
 def encode_words(target: memoryview, base: memoryview, element: Element) -> bytes:
     """`target`, as long as `base`, both whole elements of 2, 4 or 8 bytes."""
-    steps = _ordered(target, element) - _ordered(base, element)
+    steps = ordered(target, element) - ordered(base, element)
     bits = steps.dtype.type(8 * element.width - 1)
     zigzag = (steps << steps.dtype.type(1)) ^ (steps >> bits)
     return encode_planes(zigzag.data.cast("B"), Element(element.width, False))
@@ -42,7 +48,7 @@ def decode_words(payload: memoryview, base: memoryview, element: Element) -> mem
     one = zigzag.dtype.type(1)
     steps = (zigzag >> one).view(_INTS[element.width])
     steps ^= -(zigzag & one).view(_INTS[element.width])
-    steps += _ordered(base, element)
+    steps += ordered(base, element)
     return _unordered(steps, element).data.cast("B")
 
 
@@ -81,12 +87,6 @@ def decode_mask(payload: memoryview, base: memoryview, element: Element) -> memo
     out: Ints = kept.astype(values.dtype)
     out *= values
     return out.data.cast("B")
-
-
-def _ordered(raw: memoryview, element: Element) -> Ints:
-    """Values as integers; floats in the order of their values."""
-    words: Ints = np.frombuffer(raw, _INTS[element.width])
-    return _unordered(words, element)
 
 
 def _unordered(words: Ints, element: Element) -> Ints:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from headwater.codec.delta import ordered
 from headwater.codec.elements import Element
+from headwater.codec.words import ordered
 
 SAMPLES = 256  # of a tensor large enough
 ELEMENTS_EACH = 64  # a small one has a sample for so many, or its sketch would outweigh it
@@ -59,8 +59,8 @@ def distance(sketch: bytes, other: bytes, element: Element) -> float:
         same = np.frombuffer(sketch, np.uint8) == np.frombuffer(other, np.uint8)
         return full * float(1 - same.mean())
     if element.width == 2 and element.floating:
-        steps = ordered(memoryview(sketch)).astype(np.int64)
-        steps -= ordered(memoryview(other)).astype(np.int64)
+        steps = ordered(memoryview(sketch), element).astype(np.int64)
+        steps -= ordered(memoryview(other), element).astype(np.int64)
     else:
         kind = _WORDS[element.width]
         steps = np.frombuffer(sketch, kind).astype(np.float64)
