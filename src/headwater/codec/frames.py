@@ -37,8 +37,8 @@ MEANS = {
 BASE_GAIN_MIN = 0.05  # of the frame: a smaller gain is not worth decoding two frames for one
 
 PCO_GAIN_MIN = {2: 0.007, 4: 0.002}  # of the frame, by width: it takes twice as long to read
-# What slow forms must save, in parts of the frame: a list of all that changed takes about four times
-# as long to read as a byte a weight where half of them did, classes five times.
+# What slow forms must save, in parts of the frame: a list of all that changed takes four times as
+# long to read as a byte a weight where half of them did, classes five times.
 SMALL_GAIN_MIN = 0.001  # of the frame, where size is all that counts
 QUICK = delta.Charges(sparse=0.04, classes=0.05)
 SMALL = delta.Charges(sparse=SMALL_GAIN_MIN, classes=SMALL_GAIN_MIN)
