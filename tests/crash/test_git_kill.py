@@ -13,7 +13,7 @@ from live import LiveHub
 from raw import Raw
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
-ROUNDS = 4
+ROUNDS = 4 if os.environ.get("HEADWATER_TEST_FULL") else 2
 
 
 def test_a_killed_push_is_all_or_nothing(tmp_path: Path) -> None:
