@@ -10,6 +10,9 @@ real (zoo.py says which); the first run trains them, 20 CPU minutes of one core,
     fp32     MiniLM as published, alone      llama    15 members of a small Llama
     delta    a fine-tune, the base is there  quants   int8, int4 and three GGUF, the llama are there
 
+Headwater is there twice: as it packs a file some time after its upload, and (-small) as it packs
+files once more that nobody has asked for in a month.
+
 Prints one table: size (for `delta` and `quants` what is added), MB of files a CPU second on the way
 in and out, and the memory that each takes at its peak; then each target of the project, met or
 missed. Exit 1 when one is missed or a peer fails; a peer that is not installed is named.
@@ -33,7 +36,8 @@ import zoo_quick
 from peers import Source
 from transfer import load, machine, place
 
-WAYS = ("raw", "zstd", "dedup", "zipnn", "lmzip", "bitx", "headwater")
+WAYS = ("raw", "zstd", "dedup", "zipnn", "lmzip", "bitx", "headwater", "headwater-small")
+OURS = ("headwater", "headwater-small")
 # What is run where the first fails; its failure is a line of the table.
 FALLBACK = {"lmzip": "lmzip-nodedup"}
 MEASURE = Path(__file__).with_name("measure.py")
@@ -176,19 +180,26 @@ class Judge:
 
 def judge(rows: list[Row], table: dict[tuple[str, str], Figures], verdict: Judge) -> None:
     for row in rows:
-        ours = table.get((row.name, "headwater"))
-        if ours is None:
-            verdict.say(False, f"{row.name}: Headwater has no figure")
-            continue
-        percent = 100 * ours.added_bytes / row.raw_bytes
-        if row.name in PERCENT_MAX:
-            verdict.at_most(row.name, percent, PERCENT_MAX[row.name], "% of the files")
-        others = {way: f.added_bytes for (name, way), f in table.items() if name == row.name}
-        smallest = min(others, key=lambda way: others[way])
-        text = f"{row.name}: the smallest is {smallest}, {others[smallest] / 1e6:.2f} MB"
-        verdict.say(smallest == "headwater", text)
-        if row.name == "bf16":
+        others = {w: f for (n, w), f in table.items() if n == row.name and w not in OURS}
+        for way in OURS:
+            ours = table.get((row.name, way))
+            if ours is None:
+                verdict.say(False, f"{row.name}: {way} has no figure")
+                continue
+            percent = 100 * ours.added_bytes / row.raw_bytes
+            if row.name in PERCENT_MAX:
+                limit = PERCENT_MAX[row.name]
+                verdict.at_most(f"{row.name}, {way}", percent, limit, "% of the files")
+            if others:
+                nearest = min(others, key=lambda name: others[name].added_bytes)
+                text = f"{others[nearest].added_bytes / 1e6:.2f} MB"
+                text = f"{row.name}, {way}: {ours.added_bytes / 1e6:.2f} MB, {nearest} {text}"
+                verdict.say(ours.added_bytes < others[nearest].added_bytes, text)
+        ours, zipnn = table.get((row.name, OURS[0])), others.get("zipnn")
+        if row.name == "bf16" and ours:
             text = f"planes decode: {ours.decode_mb_s:.0f} MB/s a core (at least {DECODE_MIN:.0f})"
+            if zipnn:  # in C, and a measure of the machine
+                text += f", {ours.decode_mb_s / zipnn.decode_mb_s:.2f} of zipnn's"
             verdict.say(ours.decode_mb_s >= DECODE_MIN, text)
 
 

@@ -24,6 +24,7 @@ from peers import (
     PIECE_BYTES,
     Dedup,
     Headwater,
+    HeadwaterSmall,
     Lmzip,
     LmzipNoDedup,
     Peer,
@@ -37,6 +38,7 @@ from peers import (
 PEERS: dict[str, type[Peer]] = {
     "raw": Raw, "zstd": Zstd, "dedup": Dedup, "zipnn": Zipnn, "lmzip": Lmzip,
     "lmzip-nodedup": LmzipNoDedup, "bitx": Bitx, "headwater": Headwater,
+    "headwater-small": HeadwaterSmall,
 }  # fmt: skip
 RANGES = 60
 RANGE_BYTES = 2**20
