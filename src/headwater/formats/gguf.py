@@ -68,6 +68,8 @@ class GgufHeader:
     context_length: int | None
     chat_template: str | None
     header_bytes: int  # here the data begins
+    heads: int | None = None  # of attention: llama.cpp's converter reorders rows by them
+    kv_heads: int | None = None
 
 
 @dataclass(slots=True)
@@ -147,6 +149,8 @@ class _Parser:
             self._whole(f"{architecture}.context_length"),
             self._text("tokenizer.chat_template"),
             data_at,
+            self._whole(f"{architecture}.attention.head_count"),
+            self._whole(f"{architecture}.attention.head_count_kv"),
         )
 
     def _version(self) -> None:

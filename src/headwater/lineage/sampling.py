@@ -1,0 +1,58 @@
+"""Numbers of a matrix at fixed places.
+
+    places(matrix, count, purpose)         the same for all matrices of one role and shape
+    read_values(model, matrix, elements)   the numbers there, reading little else
+
+Places depend on role and shape and not on the layer: what is compared may be another layer.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from blake3 import blake3
+
+from headwater.lineage.model import Matrix, Model, Places
+from headwater.lineage.values import Floats, floats, unit
+
+GAP_BYTES_MAX = 4096  # between two places that one read fetches: a page, the least a disk gives
+
+
+def places(matrix: Matrix, count: int, purpose: str) -> tuple[Places, Places]:
+    """(rows, columns) of `count` numbers, drawn anew for each `purpose`; of all of them, in order,
+    when the matrix has no more than that."""
+    size = matrix.rows * matrix.columns
+    if size <= count:
+        return np.divmod(np.arange(size, dtype=np.int64), matrix.columns)
+    # A hash and not numpy's generator, whose numbers may be others in a later release.
+    text = f"{purpose} {matrix.role.kind} {matrix.rows} {matrix.columns}"
+    drawn = np.frombuffer(blake3(text.encode("utf-8", "replace")).digest(16 * count), "<u8")
+    rows, columns = drawn[:count] % matrix.rows, drawn[count:] % matrix.columns
+    return rows.astype(np.int64), columns.astype(np.int64)
+
+
+def read_values(model: Model, matrix: Matrix, elements: Places) -> Floats:
+    """The numbers of the stored tensor at `elements`, in their order."""
+    per_unit, unit_bytes = unit(matrix.span.dtype)
+    units, within = np.divmod(elements, per_unit)
+    wanted, back = np.unique(units, return_inverse=True)
+    starts = matrix.span.start + wanted * unit_bytes
+    raw = np.empty((len(wanted), unit_bytes), np.uint8)
+    file = model.files[matrix.file]
+    for first, last in _runs(starts, unit_bytes):
+        at = int(starts[first])
+        data = np.frombuffer(file.read(at, int(starts[last - 1]) + unit_bytes), np.uint8)
+        offsets = (starts[first:last] - at)[:, None] + np.arange(unit_bytes)
+        raw[first:last] = data[offsets]
+    values = floats(matrix.span.dtype, raw.tobytes()).reshape(len(wanted), per_unit)
+    found: Floats = values[back, within]
+    return found
+
+
+def _runs(starts: npt.NDArray[np.int64], unit_bytes: int) -> list[tuple[int, int]]:
+    """Which of them, rising, one read each fetches."""
+    far = np.flatnonzero(np.diff(starts) > unit_bytes + GAP_BYTES_MAX) + 1
+    edges = [0, *far.tolist(), len(starts)]
+    return [(a, b) for a, b in pairwise(edges) if a < b]
