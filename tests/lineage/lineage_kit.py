@@ -10,7 +10,7 @@ from safetensors.numpy import save
 
 from headwater.lineage.model import File, Model
 
-HIDDEN, INNER, HEADS, LAYERS, WORDS = 64, 128, 4, 2, 96
+HIDDEN, INNER, HEADS, LAYERS, WORDS = 64, 128, 4, 2, 300
 Tensors = dict[str, np.ndarray]
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from blake3 import blake3
 
 from headwater.lineage.model import Matrix, Model, Places
+from headwater.lineage.roles import EMBED, HEAD
 from headwater.lineage.values import Floats, floats, unit
 
 GAP_BYTES_MAX = 4096  # between two places that one read fetches: a page, the least a disk gives
@@ -22,15 +23,18 @@ GAP_BYTES_MAX = 4096  # between two places that one read fetches: a page, the le
 
 def places(matrix: Matrix, count: int, purpose: str) -> tuple[Places, Places]:
     """(rows, columns) of `count` numbers, drawn anew for each `purpose`; of all of them, in order,
-    when the matrix has no more than that."""
-    size = matrix.rows * matrix.columns
-    if size <= count:
-        return np.divmod(np.arange(size, dtype=np.int64), matrix.columns)
+    when the matrix has no more than that. Of tables of words only rows below a power of two: a
+    vocabulary that grew by some words keeps its places."""
+    rows = matrix.rows
+    if matrix.role.kind in (EMBED, HEAD):
+        rows = 1 << (rows.bit_length() - 1) if rows else 0
+    if rows * matrix.columns <= count:
+        return np.divmod(np.arange(rows * matrix.columns, dtype=np.int64), matrix.columns)
     # A hash and not numpy's generator, whose numbers may be others in a later release.
-    text = f"{purpose} {matrix.role.kind} {matrix.rows} {matrix.columns}"
+    text = f"{purpose} {matrix.role.kind} {rows} {matrix.columns}"
     drawn = np.frombuffer(blake3(text.encode("utf-8", "replace")).digest(16 * count), "<u8")
-    rows, columns = drawn[:count] % matrix.rows, drawn[count:] % matrix.columns
-    return rows.astype(np.int64), columns.astype(np.int64)
+    at = drawn[:count] % rows, drawn[count:] % matrix.columns
+    return at[0].astype(np.int64), at[1].astype(np.int64)
 
 
 def read_values(model: Model, matrix: Matrix, elements: Places) -> Floats:
