@@ -7,7 +7,7 @@ import sys
 import typer
 
 from headwater import __version__
-from headwater.cli import bundles, check, gc, org, pack, serve, stats, token, user, worker
+from headwater.cli import bundles, check, gc, lineage, org, pack, serve, stats, token, user, worker
 from headwater.errors import HeadwaterError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("import")(bundles.import_)
 app.command("pack")(pack.pack)
 app.command("unpack")(pack.unpack)
 app.command("stats")(stats.stats)
+app.command("lineage")(lineage.lineage)
 app.add_typer(user.app, name="user")
 app.add_typer(org.app, name="org")
 app.add_typer(token.app, name="token")
