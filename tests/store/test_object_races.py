@@ -64,6 +64,9 @@ class NoWait(ObjectShelf):
         return
 
 
+RACES_MAX = 5  # on a slow machine the one that keeps may always be first
+
+
 def race_touch(kind: type[ObjectShelf], aged: Aged, cases: Orders) -> Orders:
     """Every order in which a touch was acknowledged and the object is gone."""
     url, names = aged
@@ -150,10 +153,15 @@ def test_two_processes_race(server: Ceph, url: str, tmp_path: Path) -> None:
     """As they come, not step by step: what a touch or an upload acknowledged stays."""
     import object_race
 
-    lost, removed, kept = object_race.run(url, tmp_path, keys=80)
-    assert lost == []
-    assert kept >= 40  # of those that were uploaded again, each
-    assert removed > 0, "the two never met"
+    removals = 0
+    for number in range(RACES_MAX):
+        lost, removed, kept = object_race.run(f"{url}/{number}", tmp_path, keys=80)
+        assert lost == []
+        assert kept >= 40  # of those that were uploaded again, each
+        removals += removed
+        if removals:
+            return
+    raise AssertionError("the two never met")
 
 
 def test_a_removal_that_died(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
