@@ -27,6 +27,8 @@ import httpx
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests")]
 
+from pace import pace, told
+
 from headwater.app import build
 from headwater.names import Digest
 from headwater.settings import load
@@ -89,8 +91,10 @@ def ranges(url: str, size_bytes: int) -> list[float]:
     return took
 
 
-def measured(hub: LiveHub, what: str, url: str, size_bytes: int, runs: int, pin: int) -> bool:
-    """One row of the table; whether it meets the aims."""
+def measured(
+    hub: LiveHub, what: str, url: str, size_bytes: int, runs: int, pin: int, pace_here: float
+) -> bool:
+    """One row of the table; whether it meets the aims, at this machine's pace."""
     rows, took = [], []
     for _ in range(runs):
         hub.restart()
@@ -102,7 +106,7 @@ def measured(hub: LiveHub, what: str, url: str, size_bytes: int, runs: int, pin:
     speed, first, core = (statistics.median(row[n] for row in rows) for n in range(3))
     p50, p95 = statistics.quantiles(took, n=20)[9], statistics.quantiles(took, n=20)[18]
     print(f"| {what} | {speed:.0f} | {core:.0f} | {first:.0f} | {p50:.1f} / {p95:.1f} |")
-    return core >= AIM_WHOLE_MB and first <= AIM_FIRST_MS
+    return core >= AIM_WHOLE_MB * pace_here and first <= AIM_FIRST_MS
 
 
 def main() -> int:
@@ -112,7 +116,10 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--pin", type=int, default=0)
     args = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
+    here = pace(args.base)
+    speed = here or 1.0
+    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"{told(here)}\n")
     print("| | MB/s | MB a core-second | first byte, ms | 1 MiB range p50 / p95, ms |")
     print("|---|---|---|---|---|")
     good = True
@@ -128,7 +135,8 @@ def main() -> int:
         def row(packed: str, number: int) -> bool:
             what, path = names[number]
             url = f"{hub.url}/bench/{path.parent.name}/resolve/main/w.safetensors"
-            return measured(hub, f"{what}, {packed}", url, path.stat().st_size, args.runs, args.pin)
+            size, name = path.stat().st_size, f"{what}, {packed}"
+            return measured(hub, name, url, size, args.runs, args.pin, speed)
 
         for number in range(2):
             row("plain", number)
@@ -139,9 +147,8 @@ def main() -> int:
         for number in range(2):
             good &= row("packed", number)
         hub.stop()
-    print(
-        f"\naims: {AIM_WHOLE_MB} MB a core-second, {AIM_FIRST_MS} ms: {'met' if good else 'missed'}"
-    )
+    aim = f"{AIM_WHOLE_MB} MB a core-second at the targets' pace ({AIM_WHOLE_MB * speed:.0f} here)"
+    print(f"\naims: {aim}, first byte in {AIM_FIRST_MS} ms: {'met' if good else 'missed'}")
     return 0 if good else 1
 
 
