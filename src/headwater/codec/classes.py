@@ -17,7 +17,7 @@ from itertools import combinations, pairwise
 import numpy as np
 import numpy.typing as npt
 
-from headwater.codec.planes import of_pco, to_pco
+from headwater.codec.pco import of_pco, to_pco
 from headwater.codec.streams import join, split
 from headwater.errors import Malformed
 

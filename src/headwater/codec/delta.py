@@ -45,11 +45,8 @@ I16s = npt.NDArray[np.int16]
 class Charges:
     """What a form that is slow to read must save beside the others, in parts of the frame."""
 
-    sparse: float = 0.0  # for each part of the weights that it names
-    classes: float = 0.0
-
-
-NO_CHARGES = Charges()
+    sparse: float  # for each part of the weights that it names
+    classes: float
 
 
 def steps_of(target: memoryview, base: memoryview) -> I16s:
@@ -58,7 +55,7 @@ def steps_of(target: memoryview, base: memoryview) -> I16s:
     return out
 
 
-def encode(target: memoryview, base: memoryview, charges: Charges = NO_CHARGES) -> bytes:
+def encode(target: memoryview, base: memoryview, charges: Charges) -> bytes:
     """`target`, as long as `base`, both a whole number of 16-bit floats."""
     steps = steps_of(target, base)
     tries = [(0.0, bytes([PAIRS]) + _pairs(steps)), (0.0, bytes([BYTES]) + _bytes(steps))]

@@ -4,26 +4,22 @@
     encode_pco / decode_pco          16-bit floats, by pcodec: half a point smaller, half as fast
     encode_pco32 / decode_pco32      32-bit floats: their upper halves by pcodec, the rest in planes
 
-A float is rotated left by one bit first, so that its highest byte is the exponent, whose few values
-are all there is to gain; mantissa and sign are close to noise. (ZipNN, arXiv:2411.05239, takes
-floats apart like that; pcodec is arXiv:2502.06112.)
+A float's exponent comes into a byte of its own, since its few values are all there is to gain;
+mantissa and sign are close to noise. One of 16 bits is cut there; for wider ones and for pcodec it
+is rotated left by one bit first. (ZipNN, arXiv:2411.05239, takes floats apart like that.)
 """
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pcodec import ChunkConfig, DeltaSpec, ModeSpec, standalone
 
-from headwater.codec.elements import FRAME_BYTES, Element
+from headwater.codec.elements import Element
 from headwater.codec.entropy import pack, unpack
+from headwater.codec.pco import of_pco, to_pco
 from headwater.codec.streams import join, split
-from headwater.errors import Malformed
-
-PCO_LEVEL = 9  # 66.0 % of BF16 at 108 MB/s; 8: 66.1 % at 135; both decode at 1.1 GB/s
 
 _WORDS: dict[int, np.dtype[Any]] = {2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
 Words = npt.NDArray[Any]  # unsigned, of one width
@@ -99,25 +95,10 @@ def _of_halves(low: Words, high: Words) -> Words:
     byte puts it where a word has its own."""
     words: Words = low.view(np.int8).astype(np.int16)
     words &= np.int16(-0x7F81)  # 0x807F
-    middle = _room.of(len(high))
-    np.copyto(middle, high)
+    middle = high.astype(np.int16)
     middle <<= np.int16(7)
     words |= middle
     return words
-
-
-class _Room(threading.local):
-    """Memory that a thread uses again: the first touch of a page costs as much as all the rest."""
-
-    def __init__(self) -> None:
-        self._words = np.empty(FRAME_BYTES // 2, np.int16)
-
-    def of(self, count: int) -> Words:
-        """That many words of any value, until the next call."""
-        return self._words[:count] if count <= len(self._words) else np.empty(count, np.int16)
-
-
-_room = _Room()
 
 
 def encode_pco(raw: memoryview) -> bytes:
@@ -148,22 +129,3 @@ def decode_pco32(payload: memoryview, size: int) -> memoryview:
     words <<= np.uint32(8)
     words |= np.frombuffer(unpack(first, count), np.uint8)
     return unrotate(words).data.cast("B")
-
-
-def to_pco(words: Words) -> bytes:
-    """16-bit integers as a pcodec file."""
-    config = ChunkConfig(
-        compression_level=PCO_LEVEL, mode_spec=ModeSpec.classic(), delta_spec=DeltaSpec.no_op()
-    )
-    return bytes(standalone.simple_compress(words, config))
-
-
-def of_pco(payload: memoryview, words: Words) -> Words:
-    """`words`, filled from a pcodec file; Malformed when that has another number of them."""
-    try:
-        progress = standalone.simple_decompress_into(bytes(payload), words)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise Malformed(f"a pcodec stream cannot be decoded: {error}") from None
-    if progress.n_processed != len(words) or not progress.finished:
-        raise Malformed(f"a pcodec stream of another size where {len(words)} words belong")
-    return words

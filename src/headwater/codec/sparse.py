@@ -15,7 +15,7 @@ import struct
 import numpy as np
 import numpy.typing as npt
 
-from headwater.codec.planes import of_pco, to_pco
+from headwater.codec.pco import of_pco, to_pco
 from headwater.codec.streams import join, split
 from headwater.errors import Malformed
 
