@@ -11,6 +11,8 @@ there: under other settings of malloc it is another figure.
 import time
 from pathlib import Path
 
+from peers import zipnn_of
+
 ZIPNN_MB_S = 1187.0
 RUNS = 7
 BYTES = 32 * 2**20
@@ -20,13 +22,12 @@ HEADER_BYTES_MAX = 2**16
 def pace(path: Path) -> float | None:
     """`path`: a BF16 safetensors file of at least some megabytes."""
     try:
-        import zipnn
+        coder = zipnn_of("BF16")
     except ImportError:
         return None
     with path.open("rb") as file:
         file.seek(HEADER_BYTES_MAX)
         data = file.read(BYTES)
-    coder = zipnn.ZipNN(bytearray_dtype="bfloat16", threads=1)
     packed = coder.compress(data)
     best_s = float("inf")
     for _ in range(RUNS):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from headwater.errors import Malformed, TooLarge
-from headwater.formats.gguf import read_gguf
+from headwater.formats.gguf import GgufHeader, read_gguf
 from headwater.formats.onnx_spans import onnx_spans
 from headwater.formats.safetensors import read_header
 from headwater.formats.span import NAME_BYTES_MAX, SPANS_MAX, Span
@@ -76,7 +76,7 @@ def _found(read: _Read, size_bytes: int) -> list[Span]:
         return []
     head = read(0, 8)
     if head.startswith(b"GGUF"):
-        return _gguf(read, size_bytes)
+        return gguf_spans(read_gguf(read, size_bytes))
     if head.startswith(b"PK\x03\x04"):
         return torch_spans(read, size_bytes)
     # The other two have no magic. A safetensors header of a sane length begins with three zero
@@ -91,8 +91,8 @@ def _safetensors(read: _Read, size_bytes: int) -> list[Span]:
     return [Span(*tensor) for tensor in header.tensors if tensor.start < tensor.stop]
 
 
-def _gguf(read: _Read, size_bytes: int) -> list[Span]:
-    header = read_gguf(read, size_bytes)
+def gguf_spans(header: GgufHeader) -> list[Span]:
+    """The tensors of a GGUF whose header was read already: it is sound by then."""
     if header.order == "big":  # no word for its types, and nobody would compare them with others
         return [Span(t.name, "U8", (t.stop - t.start,), t.start, t.stop) for t in header.tensors]
     return [Span(t.name, t.type, t.shape[::-1], t.start, t.stop) for t in header.tensors]

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from headwater.errors import Malformed, TooLarge
 from headwater.formats.gguf import read_gguf
 from headwater.formats.span import Span
-from headwater.formats.spans import spans
+from headwater.formats.spans import gguf_spans, spans
 from headwater.lineage.roles import GATE_UP, QKV, Role, role_of
 from headwater.lineage.values import readable
 
@@ -77,12 +77,12 @@ class Model:
     @classmethod
     def of(cls, files: Sequence[File]) -> Model:
         """What the headers of the files say. Of two tensors of one role the first counts."""
-        found = [(at, span) for at, file in enumerate(files) for span in spans(*_of(file))]
-        heads = [_heads(file) for file in files]
+        read = [_tensors(file) for file in files]
+        found = [(at, span) for at, (_, tensors) in enumerate(read) for span in tensors]
         whole: dict[Role, Matrix] = {}
         for at, span in found:
             role = role_of(span.name)
-            q, k = heads[at]
+            (q, k), _ = read[at]
             turned = {"q": q, "k": k, "q.bias": q, "k.bias": k}.get(role.kind, 0)
             whole.setdefault(role, _matrix(role, at, span, turned))
         matrices: dict[Role, Matrix] = {}
@@ -95,10 +95,6 @@ class Model:
     def layers(self) -> int:
         """How many layers it has."""
         return 1 + max((role.layer for role in self.matrices), default=-1)
-
-
-def _of(file: File) -> tuple[Read, int]:
-    return file.read, file.size_bytes
 
 
 def _matrix(role: Role, file: int, span: Span, heads: int) -> Matrix:
@@ -132,14 +128,15 @@ def _parts(fused: Matrix, all_: dict[Role, Matrix]) -> Iterator[Matrix]:
         at += count
 
 
-def _heads(file: File) -> tuple[int, int]:
-    """Heads of q and of k whose rows GGUF interleaved; zeros when it did not."""
-    if file.size_bytes < 24 or file.read(0, 4) != b"GGUF":
-        return 0, 0
+def _tensors(file: File) -> tuple[tuple[int, int], list[Span]]:
+    """Heads of q and of k whose rows GGUF interleaved, zeros when it did not; and the spans."""
+    if file.size_bytes < 4 or file.read(0, 4) != b"GGUF":
+        return (0, 0), spans(file.read, file.size_bytes)
     try:
         said = read_gguf(file.read, file.size_bytes)
     except (Malformed, TooLarge):
-        return 0, 0
-    if said.architecture not in _ROPE_INTERLEAVED or not said.heads:
-        return 0, 0
-    return said.heads, said.kv_heads or said.heads
+        return (0, 0), []
+    heads = (0, 0)
+    if said.architecture in _ROPE_INTERLEAVED and said.heads:
+        heads = said.heads, said.kv_heads or said.heads
+    return heads, gguf_spans(said)

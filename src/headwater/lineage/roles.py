@@ -22,11 +22,6 @@ class Role(NamedTuple):
     kind: str
     expert: int = -1
 
-    @property
-    def matrix(self) -> bool:
-        """Whether it is one of the seven matrices of a layer, or the embedding."""
-        return self.kind in MATRICES or self.kind == EMBED
-
 
 EMBED, HEAD, NORM = "embed", "head", "norm"
 MATRICES = ("q", "k", "v", "o", "gate", "up", "down")
