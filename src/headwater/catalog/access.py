@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from headwater.catalog import audit, rights
+from headwater.catalog import audit, persons, rights
 from headwater.catalog import schema as s
 from headwater.catalog import schema_social as so
 from headwater.catalog.actors import REQUEST_STATUSES, Actor, RequestStatus
@@ -145,7 +145,7 @@ class Access:
             repo = _managed(conn, actor, type, full)
             wanted = so.access_request.c.hub_id == request_id
             if user is not None:
-                wanted = so.access_request.c.user_id == _user(conn, user)
+                wanted = so.access_request.c.user_id == persons.named(conn, user, "user").id
             row = conn.execute(
                 _ROWS.where(
                     so.access_request.c.repo_id == repo.id,
@@ -169,7 +169,7 @@ class Access:
         """Let somebody in who need not have asked. BadRequest when they have access."""
         with self.db.write() as conn:
             repo = _managed(conn, actor, type, full)
-            user_id = _user(conn, user)
+            user_id = persons.named(conn, user, "user").id
             old = _of_user(conn, repo, user_id)
             if _is_member(conn, repo, user_id) or (old is not None and old.status == "accepted"):
                 raise BadRequest(f"{shown(user)} has access to {repo.full} already.")
@@ -244,19 +244,6 @@ def _demand_room(conn: Connection, user_id: int | None, *, asked: bool) -> None:
     ).scalar_one()
     if count >= (ASKED_MAX if asked else GRANTED_MAX):
         raise Conflict("This user has too many requests and grants; take some back first.")
-
-
-def _user(conn: Connection, name: str) -> int:
-    found = conn.execute(
-        select(s.account.c.id).where(
-            s.account.c.key == name.lower().replace("\0", ""),
-            s.account.c.kind == "user",
-            s.account.c.deleted_ms.is_(None),
-        )
-    ).scalar_one_or_none()
-    if found is None:
-        raise NotFound(f"No user {shown(name)} on this hub.")
-    return int(found)
 
 
 def _is_member(conn: Connection, repo: Repo, user_id: int) -> bool:
