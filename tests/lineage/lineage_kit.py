@@ -46,6 +46,22 @@ def fused(tensors: Tensors) -> Tensors:
     return made
 
 
+def tuned(tensors: Tensors, seed: int, size: float = 0.002) -> Tensors:
+    """The same, every number moved."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: (values + rng.normal(0, size, values.shape)).astype(np.float32)
+        for name, values in tensors.items()
+    }
+
+
+def grown(tensors: Tensors, words: int) -> Tensors:
+    """The same with more words."""
+    table = tensors["model.embed_tokens.weight"]
+    more = np.random.default_rng(9).normal(0, 0.02, (words, table.shape[1])).astype(np.float32)
+    return {**tensors, "model.embed_tokens.weight": np.concatenate([table, more])}
+
+
 def interleaved(values: np.ndarray, heads: int) -> np.ndarray:
     """Rows as llama.cpp's converter orders those of q and k."""
     halves = values.reshape(heads, 2, len(values) // heads // 2, *values.shape[1:])

@@ -8,8 +8,7 @@ import math
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lineage_kit import Tensors, llama, opened
-from test_sketch import grown, tuned
+from lineage_kit import Tensors, grown, llama, opened, tuned
 
 from headwater.lineage.likeness import likeness
 from headwater.lineage.sketch import sketch_of

@@ -8,25 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lineage_kit import Tensors, fused, llama, opened, opened_path, to_gguf
+from lineage_kit import fused, grown, llama, opened, opened_path, to_gguf, tuned
 
 from headwater.errors import Malformed
 from headwater.lineage.search import Z_MIN, Index
 from headwater.lineage.sketch import Sketch, sketch_of
-
-
-def tuned(tensors: Tensors, seed: int, size: float = 0.002) -> Tensors:
-    rng = np.random.default_rng(seed)
-    return {
-        name: (values + rng.normal(0, size, values.shape)).astype(np.float32)
-        for name, values in tensors.items()
-    }
-
-
-def grown(tensors: Tensors, words: int) -> Tensors:
-    table = tensors["model.embed_tokens.weight"]
-    more = np.random.default_rng(9).normal(0, 0.02, (words, table.shape[1])).astype(np.float32)
-    return {**tensors, "model.embed_tokens.weight": np.concatenate([table, more])}
 
 
 def likeness(one: Sketch, other: Sketch) -> float:
