@@ -1,7 +1,10 @@
 """What the catalog's tests are made of: people, repos, commits in one line each."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from sqlalchemy import event
 
 from headwater.catalog.accounts import Account
 from headwater.catalog.actors import Actor, Scope, TokenRole
@@ -25,6 +28,21 @@ def person(
         catalog.accounts.create(name, is_admin=admin)
     number = len(catalog.tokens.list(name))
     return catalog.tokens.actor(catalog.tokens.create(name, f"t{number}", role, scopes=scopes))
+
+
+@contextmanager
+def statements(catalog: Catalog) -> Iterator[list[str]]:
+    """What is asked of the database meanwhile."""
+    said: list[str] = []
+
+    def hear(_c: object, _cu: object, statement: str, *_more: object) -> None:
+        said.append(statement)
+
+    event.listen(catalog.db.engine, "before_cursor_execute", hear)
+    try:
+        yield said
+    finally:
+        event.remove(catalog.db.engine, "before_cursor_execute", hear)
 
 
 def again(catalog: Catalog, actor: Actor) -> Actor:

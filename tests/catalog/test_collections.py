@@ -23,6 +23,7 @@ from headwater.catalog.collections import DESCRIPTION_CHARS_MAX, OF_ONE_OWNER_MA
 from headwater.catalog.models import Repo
 from headwater.catalog.ordering import moved
 from headwater.errors import BadRequest, Conflict, Forbidden, HeadwaterError, NotFound, Unauthorized
+from pace import slowness
 
 
 def at(found: Collection) -> tuple[str, str]:
@@ -379,7 +380,7 @@ def test_a_full_collection(catalog: Catalog, alice: Actor) -> None:
     last = rooms.find(alice, *at(made)).items[-1].hub_id
     began = time.perf_counter()
     after = rooms.change_item(alice, *at(made), last, position=0)
-    assert time.perf_counter() - began < 2
+    assert (time.perf_counter() - began) / slowness() < 2
     assert after.items[0].hub_id == last
     assert len(names(after)) == ITEMS_MAX
     assert len(rooms.page(ANONYMOUS, Ask()).rows[0].items) == LISTED_ITEMS

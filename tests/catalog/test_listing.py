@@ -4,7 +4,7 @@ import itertools
 import time
 
 import pytest
-from catalog_kit import commit, org, person, repo
+from catalog_kit import commit, org, person, repo, statements
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, text
@@ -18,7 +18,6 @@ from headwater.catalog.listing import (
     SORTS,
     TEXT_CHARS_MAX,
     Listed,
-    Page,
     Query,
     statement_of,
 )
@@ -253,13 +252,11 @@ def test_a_deep_page_costs_what_the_first_does(catalog: Catalog, many: Actor) ->
     assert cost_s((100, 3000)) < 3 * cost_s(None) + 0.002
 
 
-def test_the_largest_page_is_quick(catalog: Catalog, many: Actor) -> None:
-    """A thousand rows: some 8 ms where this was written; 100 are for slower ones."""
-    query = Query("model", limit=LIMIT_MAX)
-    best, page = 9.0, Page((), None)
-    for _ in range(5):
-        began = time.perf_counter()
-        page = catalog.listing.page(many, query)
-        best = min(best, time.perf_counter() - began)
+def test_the_largest_page_asks_no_more_than_a_small_one(catalog: Catalog, many: Actor) -> None:
+    """A thousand rows: no question for each of them (bench/listing.py tells the time)."""
+    with statements(catalog) as small:
+        catalog.listing.page(many, Query("model", limit=20))
+    with statements(catalog) as large:
+        page = catalog.listing.page(many, Query("model", limit=LIMIT_MAX))
     assert len(page.rows) == LIMIT_MAX
-    assert best < 0.1
+    assert 0 < len(large) <= len(small) + LIMIT_MAX // 500

@@ -1,8 +1,19 @@
 """Knowing a hash never gives bytes (rule T1), and tells nothing of what exists."""
 
 import pytest
-from catalog_kit import again, commit, commit_lfs, digest, link, org, person, repo, upload
-from sqlalchemy import event, update
+from catalog_kit import (
+    again,
+    commit,
+    commit_lfs,
+    digest,
+    link,
+    org,
+    person,
+    repo,
+    statements,
+    upload,
+)
+from sqlalchemy import update
 
 from headwater.catalog import blobs, clock
 from headwater.catalog import schema as s
@@ -60,17 +71,11 @@ def contents(catalog: Catalog, where: Repo) -> set[str]:
 @pytest.mark.usefixtures("alice")
 def test_the_same_queries_run_whatever_exists(catalog: Catalog, bob: Actor) -> None:
     """As many statements for a foreign blob as for an unknown one: their time tells nothing."""
-    said: list[str] = []
-
-    def count(_c: object, _cu: object, statement: str, *_more: object) -> None:
-        said.append(statement)
-
-    event.listen(catalog.db.engine, "before_cursor_execute", count)
-    catalog.blobs.held(bob, [OID])
-    foreign, said[:] = list(said), []
-    catalog.blobs.held(bob, [digest(b"nobody has this")])
-    assert said == foreign
-    event.remove(catalog.db.engine, "before_cursor_execute", count)
+    with statements(catalog) as foreign:
+        catalog.blobs.held(bob, [OID])
+    with statements(catalog) as unknown:
+        catalog.blobs.held(bob, [digest(b"nobody has this")])
+    assert unknown == foreign != []
 
 
 def test_who_uploads_may_link_for_a_while(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 import tracemalloc
 
 import numpy as np
@@ -18,6 +17,7 @@ from headwater.codec.cut import (
     cuts,
 )
 from headwater.errors import Malformed
+from pace import usual_s
 
 MIB = 2**20
 PINNED = [
@@ -133,6 +133,4 @@ def test_what_the_reader_raises_comes_through() -> None:
 def test_it_is_the_fast_build() -> None:
     """The library falls back to Python without its extension, at some MB/s."""
     data = np.random.default_rng(4).bytes(32 * MIB)
-    began = time.process_time()
-    cut(data)
-    assert len(data) / (time.process_time() - began) > 150e6
+    assert len(data) / usual_s(lambda: cut(data), tries=3) > 150e6

@@ -12,6 +12,8 @@ import hf_xet
 import numpy as np
 import pytest
 
+from pace import slowness
+
 
 @dataclass(frozen=True)
 class ReferenceStore:
@@ -62,22 +64,10 @@ class Cost:
     peak_bytes: int = 0
 
 
-LOOP_S = 0.03  # what the loop below takes on an ordinary machine
-
-
-def slowness() -> float:
-    """How many times longer than usual this machine takes now; 1 at least."""
-    began, total = time.process_time(), 0
-    for number in range(500_000):
-        total += number & 7
-    return max((time.process_time() - began) / LOOP_S, 1.0)
-
-
 @pytest.fixture
 def measured():
-    """`with measured() as cost:` the CPU seconds and the peak of memory that its body took. Seconds
-    of an ordinary machine: limits are there to find what grows with the square of its input, and a
-    busy or slow machine must not look like that."""
+    """`with measured() as cost:` the CPU seconds (an ordinary machine's: pace.py) and the peak of
+    memory that its body took."""
 
     @contextmanager
     def measure(memory: bool = False) -> Iterator[Cost]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +18,7 @@ from headwater.formats.front_matter import (
     core_scalar,
     read_card,
 )
+from pace import usual_s
 
 CARD = b"""---
 language:
@@ -264,9 +264,7 @@ def test_attacks_are_bounded(name: str, measured) -> None:
     with measured(memory=True) as cost:
         card(block)
     assert cost.peak_bytes < 32 * 2**20 + 3 * len(block)
-    began = time.process_time()
-    json.dumps(read.metadata)
-    assert time.process_time() - began < 0.1
+    assert usual_s(lambda: json.dumps(read.metadata)) < 0.1
 
 
 def test_leading_blank_space_is_scanned_once(measured) -> None:

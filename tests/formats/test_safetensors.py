@@ -286,7 +286,7 @@ def test_hostile_headers_are_bounded(measured) -> None:
         file = file_of(header, 0 if "[0,0]" in header else 1)
         with measured() as cost:
             accepted(file)
-        assert cost.cpu_s < 6  # what grows with the square takes minutes
+        assert cost.cpu_s < 1
         with measured(memory=True) as cost:
             accepted(file)
         assert cost.peak_bytes < 60 * len(file)
@@ -297,4 +297,4 @@ def test_a_wide_shape_does_not_multiply_without_bound(measured) -> None:
     header = '{"a":{"dtype":"U8","shape":[' + "2," * 1_000_000 + '0],"data_offsets":[0,0]}}'
     with measured() as cost, pytest.raises(Malformed, match="overflows"):
         read(file_of(header, 0))
-    assert cost.cpu_s < 6  # what grows with the square takes minutes
+    assert cost.cpu_s < 1

@@ -1,7 +1,6 @@
 """Routing: the raw bytes of an address to its row, and every failure to one honest reply."""
 
 import logging
-import time
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +16,7 @@ from headwater.hub.replies import json_reply, request_id
 from headwater.hub.routing import MethodNotAllowed, Params, Route, Router, Table
 from headwater.hub.templates import Template
 from headwater.names import RESERVED_NAMES
+from pace import usual_s
 
 ID = "/api/{T}/{id}"
 WEB = "/{prefix}{id}"
@@ -183,25 +183,22 @@ def test_a_wrong_table_is_a_bug_at_start() -> None:
 
 
 def test_a_lookup_takes_microseconds() -> None:
-    """120 rows; the bound is loose, for busy machines: measured 5 to 9 us."""
+    """120 rows; measured 5 to 9 us."""
     more = [Route("GET", f"{ID}/word{n}/{{rev}}", echo, "") for n in range(120)]
     table = Table(rows(*more))
     path = b"/api/models/some-org/some-model/tree/refs%2Fpr%2F1/a%2Fb%2Fc"
-    best = 1.0
-    for _ in range(5):
-        started = time.perf_counter()
+
+    def look_up() -> None:
         for _ in range(200):
             table.find("GET", path)
-        best = min(best, (time.perf_counter() - started) / 200)
-    assert best < 100e-6
+
+    assert usual_s(look_up, tries=5) / 200 < 50e-6
 
 
 def test_a_hostile_address_does_not_backtrack() -> None:
     template = Template(WEB + "/resolve/{rev}/{path*}")
     for hostile in (b"/" + b"a" * 8000, b"/a/b/resolve/" * 600, b"/" * 8000):
-        started = time.perf_counter()
-        template.match(hostile)
-        assert time.perf_counter() - started < 0.05
+        assert usual_s(lambda path=hostile: template.match(path)) < 0.05
 
 
 # The router as an application
