@@ -5,13 +5,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Tests are imported by path, not as a package; helpers beside them are found through these.
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "clients")]
 
-from live import LiveHub  # noqa: E402  (it lies in the folder that was just added)
+from effort import examples  # noqa: E402  (it lies in the folder that was just added)
+from live import LiveHub  # noqa: E402
+
+hypothesis.settings.register_profile("effort", max_examples=examples())
+hypothesis.settings.load_profile("effort")
 
 
 @pytest.fixture(scope="session")

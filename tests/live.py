@@ -6,7 +6,8 @@
     hub.kill()             SIGKILL to all its processes at once: a crash
     hub.restart()          stop if running, start again on the same port over the same data
     hub.token("ann")       a write token; makes the user first
-    hub.cli("check")       `headwater check --data ...` as a CompletedProcess
+    hub.cli("check")       `headwater check --data ...` as a CompletedProcess, run in this process
+    hub.process("check")   the same in one of its own
 
 Nothing of the caller's own Hugging Face or Headwater settings reaches the server.
 """
@@ -14,6 +15,7 @@ Nothing of the caller's own Hugging Face or Headwater settings reaches the serve
 from __future__ import annotations
 
 import http.client
+import io
 import os
 import re
 import signal
@@ -21,8 +23,16 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from threading import Lock
+from unittest.mock import patch
+
+from headwater.catalog.actors import TokenRole
+from headwater.catalog.catalog import Catalog
+from headwater.cli.main import run
+from headwater.settings import load
 
 HOST = "127.0.0.1"
 START_SECONDS_MAX = 30.0  # a cold start takes about two; slow shared machines get room
@@ -33,6 +43,7 @@ PORT_TRIES = 5  # another test worker may take the port between our look and the
 LOG_TAIL_CHARS = 4000
 TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{34,}\b")
 FOREIGN_PREFIXES = ("HF_", "HUGGING", "HEADWATER_", "TRANSFORMERS_", "DATASETS_", "XET_")
+CLI_LOCK = Lock()  # it borrows the output and the environment of the whole process
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 
@@ -157,7 +168,7 @@ class LiveHub:
 
     # -- people ----------------------------------------------------------------------------
 
-    def cli(self, *args: str) -> subprocess.CompletedProcess[str]:
+    def process(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run `headwater ARGS --data DIR` to its end; the caller looks at the return code."""
         return subprocess.run(
             [sys.executable, "-m", "headwater", *args, "--data", str(self.data)],
@@ -168,6 +179,23 @@ class LiveHub:
             check=False,
         )
 
+    def cli(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """As `process`, in this one: to start another takes longer than most commands do."""
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        argv = ["headwater", *args, "--data", str(self.data)]
+        with (
+            CLI_LOCK,
+            patch.dict(os.environ, clean_environ(), clear=True),
+            patch.object(sys, "argv", argv),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            try:
+                run()
+            except SystemExit as ended:
+                code = ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+        return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
+
     def cli_ok(self, *args: str) -> str:
         """Like `cli`, but HubFailed unless it exits 0; gives its stdout, stripped."""
         done = self.cli(*args)
@@ -176,23 +204,41 @@ class LiveHub:
             raise HubFailed(f"headwater {' '.join(args)} exited {done.returncode}:\n{said}")
         return done.stdout.strip()
 
+    @contextmanager
+    def catalog(self) -> Iterator[Catalog]:
+        """The hub's catalog, opened beside it as its command line does: hundreds of tests need
+        somebody of their own, and to start a process for each takes longer than the tests."""
+        settings = load({"data": self.data}, clean_environ())
+        secret = (self.data / "secret").read_bytes()
+        ttl_s = settings.upload_ttl_s
+        opened = Catalog.open(settings.catalog_url, upload_ttl_s=ttl_s, secret=secret)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
     def user(self, name: str) -> str:
         """Make sure that user `name` exists."""
         if name not in self._users:
-            self.cli_ok("user", "add", name)
+            with self.catalog() as catalog:
+                catalog.accounts.create(name)
             self._users.add(name)
         return name
 
     def org(self, name: str, owner: str) -> str:
         """Make a new organisation owned by `owner`."""
-        self.cli_ok("org", "add", name, "--owner", self.user(owner))
+        self.user(owner)
+        with self.catalog() as catalog:
+            catalog.accounts.create(name, "org")
+            catalog.accounts.set_role(name, owner, "admin")
         return name
 
-    def token(self, user: str, role: str = "write") -> str:
+    def token(self, user: str, role: TokenRole = "write") -> str:
         """A token of `user` (made if need be) with `role`; the same one each time."""
         if (user, role) not in self._tokens:
-            command = ["token", "create", self.user(user), "--name", f"test-{role}", "--role", role]
-            self._tokens[user, role] = self.cli_ok(*command)
+            self.user(user)
+            with self.catalog() as catalog:
+                self._tokens[user, role] = catalog.tokens.create(user, f"test-{role}", role)
         return self._tokens[user, role]
 
     # -- looking ---------------------------------------------------------------------------

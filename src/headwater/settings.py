@@ -78,12 +78,14 @@ def _path(type: type, value: Any) -> Any:
     raise NotImplementedError(f"no setting is a {type.__name__}")
 
 
-def load(overrides: Mapping[str, Any] | None = None) -> Settings:
+def load(
+    overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ
+) -> Settings:
     """Settings from file, environment and `overrides` (None values mean: not given)."""
     given = {k: v for k, v in (overrides or {}).items() if v is not None}
     env = {
         name.removeprefix(ENV_PREFIX).lower(): value
-        for name, value in os.environ.items()
+        for name, value in environ.items()
         if name.startswith(ENV_PREFIX) and not name.startswith(ENV_PREFIX + "TEST_")
     }
     data = Path(given.get("data") or env.get("data") or default_data()).expanduser().absolute()

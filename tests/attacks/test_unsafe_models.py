@@ -16,6 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from effort import examples
 from headwater.formats import pickle_listing
 from headwater.formats.gguf import read_gguf
 from headwater.formats.inspection import IMPORTS_KEPT_MAX, Verdict, inspect
@@ -108,7 +109,7 @@ def test_nothing_is_unpickled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(data=st.data())
 def test_no_mutation_makes_it_safe_without_removing_the_name(data: st.DataObject) -> None:
     """A byte changed anywhere: while the opcodes still name `os.getcwd`, it is not harmless."""
@@ -128,7 +129,7 @@ def test_a_member_without_a_name() -> None:
             assert verdict(data.replace(name[:4], b"\0" + name[1:4])).status != "ok"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(junk=st.binary(max_size=400))
 @example(b"\x80\x04" + b"(" * 300)
 @example(b"\x80\x02h\x00.")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from bundle_kit import contents, find, hub, into, problems, repo_names
 
+from effort import FULL
 from headwater.app import Floors
 
 pytestmark = [
@@ -19,7 +20,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace"),
 ]
 
-FULL = bool(os.environ.get("HEADWATER_TEST_FULL"))  # for a release: every few calls
 STEP = {"fsync": 5, "link": 3, "rename": 1, "unlink": 4}  # every so many calls is one run
 if not FULL:
     STEP = {call: 3 * step for call, step in STEP.items()}

@@ -13,6 +13,7 @@ from bundle_kit import Members, edited, into, joined, members, repo_names, seale
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from effort import examples
 from headwater.app import Floors
 from headwater.errors import HeadwaterError, NotFound, Refused
 
@@ -52,7 +53,7 @@ def test_the_kit_makes_bundles_that_are_taken(bundle: Path, parts: Members, targ
 
 
 @given(at=st.floats(0, 1, exclude_max=True), mask=st.integers(1, 255))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_any_flipped_byte_is_refused(bundle: Path, judge: Floors, at: float, mask: int) -> None:
     data = bytearray(bundle.read_bytes())
     data[int(at * len(data))] ^= mask
@@ -69,7 +70,7 @@ def test_every_byte_of_the_beginning_and_the_end(bundle: Path, judge: Floors) ->
 
 
 @given(share=st.floats(0, 1, exclude_max=True))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_any_cut_is_refused(bundle: Path, judge: Floors, share: float) -> None:
     data = bundle.read_bytes()
     error = refused(judge, judge.settings.data / "cut.tar", data[: int(share * len(data))])

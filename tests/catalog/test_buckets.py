@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
+from effort import examples
 from headwater.catalog import schema as s
 from headwater.catalog.actors import ANONYMOUS, Actor
 from headwater.catalog.bucket_batch import Drop, Put
@@ -52,7 +53,9 @@ def listed(catalog: Catalog, where: Repo, prefix: str, *, recursive: bool, limit
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 def test_a_listing_is_what_a_dict_would_say(catalog: Catalog, data: st.DataObject) -> None:

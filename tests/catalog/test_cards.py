@@ -7,6 +7,7 @@ from catalog_kit import commit, commit_lfs, repo
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from effort import examples
 from headwater.catalog.actors import ANONYMOUS, Actor
 from headwater.catalog.cards import FIELD_CHARS_MAX, TAGS_MAX
 from headwater.catalog.catalog import Catalog
@@ -124,7 +125,7 @@ FIELDS = ["license", "tags", "language", "library_name", "pipeline_tag", "base_m
 def test_no_card_or_config_stops_a_commit(catalog: Catalog, alice: Actor) -> None:
     home = repo(catalog, alice, "alice/m")
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         st.dictionaries(st.sampled_from(FIELDS), values, max_size=5).map(json.dumps) | texts,
         st.dictionaries(st.sampled_from(FIELDS), values, max_size=5).map(json.dumps).map(str.encode)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
+from effort import examples
 from headwater.catalog import schema as s
 from headwater.catalog import schema_social as so
 from headwater.catalog.actors import ANONYMOUS, OPERATOR, Actor, Scope
@@ -285,7 +286,7 @@ def test_any_edits_keep_the_order_dense(catalog: Catalog, alice: Actor, bob: Act
         st.booleans(),
     )  # fmt: skip
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
     @given(moves)
     def act(move: tuple[str, str, int, bool]) -> None:
         what, name, to, by_bob = move

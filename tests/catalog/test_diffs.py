@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from real_git import Git, bare_repository
 
+from effort import examples
 from headwater.catalog import diffs
 from headwater.catalog.actors import Actor
 from headwater.catalog.catalog import Catalog
@@ -213,7 +214,9 @@ TREES = st.dictionaries(NAMES, BODIES, max_size=5)
 
 @given(before=TREES, after=TREES)
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(15),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_any_diff_applies(
     catalog: Catalog,

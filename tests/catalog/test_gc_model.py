@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from sqlalchemy import delete, select, update
 
+from effort import examples
 from headwater.catalog import schema as s
 from headwater.catalog import schema_social as so
 from headwater.catalog.actors import Actor
@@ -441,7 +442,7 @@ def test_gc_at_any_time(catalog: Catalog) -> None:
     run_state_machine_as_test(
         seed(SEED)(machine),
         settings=settings(
-            max_examples=40, stateful_step_count=40, deadline=None, database=None,
+            max_examples=examples(40), stateful_step_count=40, deadline=None, database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip

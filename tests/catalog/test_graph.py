@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from real_git import bare_repository
 
+from effort import examples
 from headwater.catalog import graph
 from headwater.catalog.catalog import Catalog
 from headwater.catalog.git import NewObject, new_commit, new_tree
@@ -37,7 +38,9 @@ def drawn(shape: list[tuple[list[int], int]]) -> list[NewObject]:
 
 @given(shape=GRAPHS, data=st.data())
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_the_base_is_one_of_gits(
     catalog: Catalog, home: Repo, shape: list[tuple[list[int], int]], data: st.DataObject

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, text
 
+from effort import examples
 from headwater.catalog import schema as s
 from headwater.catalog.actors import ANONYMOUS, OPERATOR, Actor, Scope
 from headwater.catalog.catalog import Catalog
@@ -116,7 +117,7 @@ queries = st.builds(
 
 
 def test_any_listing_equals_brute_force(catalog: Catalog, actors: list[Actor]) -> None:
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.integers(0, len(actors) - 1), queries)
     @example(0, Query("model", search=("_",)))
     @example(1, Query("model", search=("%",)))

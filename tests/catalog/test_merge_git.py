@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from real_git import bare_repository
 from sqlalchemy import func, select
 
+from effort import examples
 from headwater.catalog import schema as s
 from headwater.catalog.catalog import Catalog
 from headwater.errors import Conflict
@@ -23,7 +24,9 @@ TREES = st.dictionaries(NAMES, BODIES, max_size=4)
 
 @given(first=TREES, theirs=TREES, ours=TREES)
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_a_merge_is_that_of_git(
     catalog: Catalog,

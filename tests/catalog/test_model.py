@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from real_git import Git, bare_repository
 
+from effort import examples
 from headwater.catalog import schema as s
 from headwater.catalog.catalog import Catalog
 from headwater.catalog.commits import Plan, PutFile, PutLfs, Remove
@@ -340,7 +341,7 @@ def test_any_mix_of_changes_equals_the_model(catalog: Catalog) -> None:
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=15,
+                max_examples=examples(15),
                 stateful_step_count=20,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),

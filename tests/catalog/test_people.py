@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
+from effort import examples
 from headwater.catalog import schema as s
 from headwater.catalog import schema_social as so
 from headwater.catalog.actors import ANONYMOUS, OPERATOR, Actor, Scope
@@ -61,7 +62,7 @@ def test_any_run_of_likes_leaves_count_and_rows_alike(catalog: Catalog, alice: A
         repo(catalog, alice, name)
     wanted: set[tuple[str, str]] = set()
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.tuples(st.sampled_from(people), st.sampled_from(names), st.booleans()))
     def act(step: tuple[Actor, str, bool]) -> None:
         actor, name, like = step

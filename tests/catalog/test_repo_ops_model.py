@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from real_git import bare_repository
 from sqlalchemy import select, update
 
+from effort import examples
 from headwater.catalog import schema as s
 from headwater.catalog.catalog import Catalog
 from headwater.catalog.commits import Plan, PutLfs
@@ -199,7 +200,7 @@ def test_whole_repos_in_any_order(catalog: Catalog) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40, stateful_step_count=40, deadline=None,
+            max_examples=examples(40), stateful_step_count=40, deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from sqlalchemy import delete, select, update
 
+from effort import examples
 from headwater.catalog import clock
 from headwater.catalog import schema as s
 from headwater.catalog import schema_social as so
@@ -311,7 +312,7 @@ def test_gc_in_any_order(catalog: Catalog) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25, stateful_step_count=20, deadline=None,
+            max_examples=examples(25), stateful_step_count=20, deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip

@@ -44,13 +44,13 @@ def test_the_first_start_shows_a_token_once(hub: LiveHub) -> None:
 
 
 def test_users_organisations_and_tokens(hub: LiveHub) -> None:
-    assert hub.cli("user", "add", "vera", "--fullname", "Vera V.").returncode == 0
-    assert hub.cli("user", "add", "vera").returncode == 4
+    assert hub.process("user", "add", "vera", "--fullname", "Vera V.").returncode == 0
+    assert hub.process("user", "add", "vera").returncode == 4
     assert hub.cli("org", "add", "lake", "--owner", "vera").returncode == 0
     assert hub.cli("user", "add", "wim").returncode == 0
     assert hub.cli("org", "member", "lake", "wim", "--role", "read").returncode == 0
     assert hub.cli("org", "members", "lake").stdout.split() == ["vera", "admin", "wim", "read"]
-    token = hub.cli("token", "create", "wim", "--name", "pc", "--role", "write").stdout.strip()
+    token = hub.process("token", "create", "wim", "--name", "pc", "--role", "write").stdout.strip()
     with Raw(hub.url, token) as raw:
         who = raw.http.get("/api/whoami-v2").json()
         assert [(org["name"], org["roleInOrg"]) for org in who["orgs"]] == [("lake", "read")]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from effort import examples
 from headwater.codec.cut import (
     PIECE_BYTES_MAX,
     PIECE_BYTES_MIN,
@@ -50,7 +51,7 @@ def pieces(data: bytes) -> list[bytes]:
     return [data[a:b] for a, b in zip([0, *ends], ends, strict=False)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     size=st.integers(0, 5 * MIB),
     alphabet=st.sampled_from([1, 2, 3, 256]),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from predictions_kit import candidate, in_frames
 
+from effort import examples
 from headwater.codec.predict import Candidate, Prediction, TensorKind, from_json, needs, predict
 from headwater.errors import Malformed
 
@@ -90,7 +91,7 @@ def filled(kind: TensorKind, seed: int, wild: bool) -> Candidate:
     return candidate("", kind.dtype, data, kind.shape)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(case=cases(), seed=st.integers(0, 2**32), wild=st.booleans(), frame=st.integers(1, 13))
 def test_frames_are_parts_of_the_whole_whatever_the_bits(
     case: tuple[Prediction, TensorKind, list[TensorKind]], seed: int, wild: bool, frame: int

@@ -18,6 +18,7 @@ import pytest
 from name_world import damage, make, opened, seen
 from name_writes import changes
 
+from effort import FULL
 from headwater.app import Floors
 from headwater.cli.gc import collect
 from headwater.settings import Settings
@@ -25,7 +26,6 @@ from headwater.settings import Settings
 SCRIPT = Path(__file__).with_name("name_writes.py")
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
-FULL = bool(os.environ.get("HEADWATER_TEST_FULL"))
 STEPS = 8
 KILLED_AT = 1000  # more than there are calls of one kind
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from effort import FULL
 from headwater.store import Store
 
 SCRIPT = Path(__file__).with_name("store_writes.py")
 # What must be there after so many acknowledgements: blobs, xorbs.
 ACKED = {0: (0, 0), 1: (0, 0), 2: (1, 0), 3: (1, 1), 4: (2, 1), 5: (3, 1), 6: (3, 1)}
 WRITES = len(ACKED) - 1
-FULL = bool(os.environ.get("HEADWATER_TEST_FULL"))
 POINTS_MAX = 60  # more of one kind of call than the script makes
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from gitrun import GitUser
 
+from effort import FULL
 from live import LiveHub
 from raw import Raw
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
-ROUNDS = 4 if os.environ.get("HEADWATER_TEST_FULL") else 2
+ROUNDS = 4 if FULL else 2
 
 
 def test_a_killed_push_is_all_or_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import yaml
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from effort import examples
 from headwater.formats.front_matter import (
     BLOCK_BYTES_MAX,
     DEPTH_MAX,
@@ -218,7 +219,7 @@ def test_as_deep_as_allowed() -> None:
 @given(
     st.binary(max_size=300) | st.text("-[]{}:,&*!|>'\"%@#? \n\tab0<~", max_size=120).map(str.encode)
 )
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(400))
 def test_noise_never_raises_and_is_json(data: bytes) -> None:
     for text in (data, b"---\n" + data + b"\n---\nbody"):
         read = read_card(text)

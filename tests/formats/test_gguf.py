@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from effort import examples
 from headwater.errors import Malformed, TooLarge
 from headwater.formats.gguf import (
     DEPTH_MAX,
@@ -242,7 +243,7 @@ def test_no_more_than_a_window_is_ever_held(tmp_path: Path) -> None:
     assert watch.largest <= WINDOW_BYTES
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_mutations_end_in_an_answer(data: st.DataObject) -> None:
     """Any change of a valid file: read, or refused with a reason; never another error."""

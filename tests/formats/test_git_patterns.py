@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from effort import examples
 from headwater.errors import Malformed
 from headwater.formats.git_glob import PATTERN_BYTES_MAX, matcher
 from headwater.formats.git_patterns import (
@@ -75,7 +76,9 @@ path = st.sampled_from(PATHS) | st.lists(
     st.sampled_from(["a", "b", "x", "q1", "foo", "a.bin", "é", "ab"]), min_size=1, max_size=5
 ).map("/".join)
 asked = settings(
-    deadline=None, max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=examples(120),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

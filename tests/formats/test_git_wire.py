@@ -13,6 +13,7 @@ from dulwich.pack import apply_delta as dulwich_apply
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from effort import examples
 from headwater.errors import HeadwaterError, Malformed, TooLarge
 from headwater.formats.git_object import check, read_commit, read_tag, read_tree
 from headwater.formats.git_pack import KINDS, PackFile, apply_delta, delta_size, entry_head
@@ -169,7 +170,7 @@ def git_takes(kind: str, body: bytes) -> bool:
     return done.returncode == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     made=st.sampled_from(_MADE),
     at=st.integers(0, 400),

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import weights as kit
+from effort import examples
 from headwater.errors import Malformed
 from headwater.formats.safetensors import DTYPE_BITS
 from headwater.formats.span import BLOCK_BYTES, NAME_BYTES_MAX, SPANS_MAX, Span, bytes_of
@@ -320,7 +321,7 @@ def test_a_file_cut_anywhere_has_no_span_past_its_end(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32))
 def test_a_damaged_file_ends_in_an_answer(kind: str, seed: int) -> None:
     draw = random.Random(seed)

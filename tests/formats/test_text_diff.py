@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from effort import examples
 from headwater.formats.text_diff import Effort, changes, hunks, is_binary, lines_of
 from headwater.formats.text_merge import merge
 
@@ -62,7 +63,7 @@ def git(folder: Path, *args: str) -> bytes:
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_hunks_are_those_of_git(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -117,7 +118,7 @@ def edited(lines: list[bytes], edits: list[tuple[int, int, list[int]]], by: byte
 
 
 @given(count=st.integers(0, 30), mine=EDITS, yours=EDITS, alike=st.booleans())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 def test_a_merge_is_that_of_git(
     count: int,
     mine: list[tuple[int, int, list[int]]],

@@ -9,6 +9,7 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from effort import examples
 from headwater.errors import Malformed
 from headwater.formats.xet_hash import (
     NODE_KEY,
@@ -107,7 +108,7 @@ def naive_root(hashes: list[bytes], sizes: list[int]) -> bytes:
     return nodes[0][0]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.integers(1, 400), st.randoms(use_true_random=False), st.sampled_from([1, 4, 256]))
 def test_tree_as_worded(count: int, random, spread: int) -> None:
     """Any number of chunks; few distinct hashes make groups of every length."""
@@ -133,7 +134,7 @@ def test_a_length_for_every_hash() -> None:
 
 
 @given(st.binary(min_size=1, max_size=8192))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_small_files_as_the_client_names_them(tmp_path_factory, data: bytes) -> None:
     """Up to 8192 bytes a file is one chunk."""
     path = tmp_path_factory.mktemp("small") / "file"

@@ -16,12 +16,12 @@ import httpx
 import pytest
 from huggingface_hub import HfApi
 
+from effort import FULL
 from live import LiveHub
 from raw import Raw
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 
-FULL = bool(os.environ.get("HEADWATER_TEST_FULL"))  # for a release: minutes more
 FLIPS_PER_FILE = 3 if FULL else 1
 DATABASE_FLIPS = 25 if FULL else 6
 REPO = "owner/m"

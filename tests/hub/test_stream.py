@@ -24,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from effort import examples
 from headwater.errors import Corrupt
 from headwater.hub import connection, stream
 from headwater.hub.connection import Connection, loan
@@ -244,7 +245,7 @@ def test_eight_at_once(port: int, blob: Callable[..., Source]) -> None:
     assert bodies == [BIG] * 8
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(
     st.integers(1, 300_000),
     st.integers(1, 50_000),

@@ -14,13 +14,14 @@ from pack_kit import model, safetensors, tuned
 from pack_ops import JOBS
 from store_kit import again, digest, files_of, findings, get, put
 
+from effort import FULL
 from headwater.codec import frames
 from headwater.errors import Corrupt, Unavailable
 from headwater.store import Store
 from headwater.store.locks import lock_of
 
 HERE = Path(__file__).resolve().parent
-MOST = 10_000 if os.environ.get("HEADWATER_TEST_FULL") else 4  # points of each kind of call
+MOST = 10_000 if FULL else 4  # points of each kind of call
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -108,7 +109,7 @@ def test_a_damaged_tensor_that_nothing_names_is_garbage(store: Store) -> None:
     assert findings(store) == []
 
 
-FULL = """
+FILLS_UP = """
 import json, sys
 from contextlib import suppress
 from pathlib import Path
@@ -150,7 +151,7 @@ def test_a_disk_that_fills_up(tmp_path: Path) -> None:
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mounted, "sh"]
     if not shutil.which("unshare") or run(*command, "true").returncode:
         pytest.skip("needs a user namespace that may mount")
-    done = run(*command, sys.executable, "-c", FULL, str(tmp_path / "store"))
+    done = run(*command, sys.executable, "-c", FILLS_UP, str(tmp_path / "store"))
     assert done.returncode == 0, done.stderr
     raised, left, right, problems, layouts = json.loads(done.stdout)
     assert raised > 0

@@ -14,10 +14,11 @@ import pytest
 from pack_kit import model, safetensors, tuned
 from store_kit import MadeFile, MadeXorb, digest, findings, get, put, put_file
 
+from effort import FULL
 from headwater.errors import Corrupt, NotFound, Unavailable
 from headwater.store import Store
 
-SECONDS = 20.0 if os.environ.get("HEADWATER_TEST_FULL") else 3.0
+SECONDS = 20.0 if FULL else 3.0
 ROOT = model(1, width=64, layers=1, vocabulary=100)
 KEPT = [safetensors(ROOT), *(safetensors(tuned(ROOT, seed)) for seed in (2, 3))]
 COMES = [safetensors(tuned(ROOT, seed)) for seed in (4, 5)]  # and goes
