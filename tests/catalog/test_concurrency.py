@@ -26,7 +26,7 @@ def lab(catalog: Catalog) -> None:
 
 
 def test_one_parent_has_one_child(catalog: Catalog, url: str) -> None:
-    """Four processes, fifty rounds (17 everyday) on one parent each: one commit wins, three are Stale."""
+    """Four processes, rounds on one parent each: one commit wins, three are Stale."""
     lab(catalog)
     answers = in_processes(race_for_parents, PROCESSES, url, ROUNDS)
     for turn in zip(*answers, strict=True):
