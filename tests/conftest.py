@@ -15,7 +15,11 @@ sys.path[:0] = [str(HERE), str(HERE / "clients")]
 from effort import examples  # noqa: E402  (it lies in the folder that was just added)
 from live import LiveHub  # noqa: E402
 
-hypothesis.settings.register_profile("effort", max_examples=examples())
+# How fast cases are made or end is no property of ours: a slow machine fails neither.
+SLOW = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile(
+    "effort", max_examples=examples(), deadline=None, suppress_health_check=SLOW
+)
 hypothesis.settings.load_profile("effort")
 
 

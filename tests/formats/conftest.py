@@ -78,10 +78,11 @@ def measured():
         try:
             yield cost
         finally:
-            cost.cpu_s = (time.process_time() - began) / slowness()
+            took = time.process_time() - began
             if memory:
                 cost.peak_bytes = tracemalloc.get_traced_memory()[1]
                 tracemalloc.stop()
+            cost.cpu_s = took / slowness()
 
     return measure
 
