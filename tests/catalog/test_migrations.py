@@ -1,10 +1,13 @@
 """Schema versions: up to this program's, never down, and the steps make what the tables say."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from catalog_kit import open_catalog, person, repo
 from sqlalchemy import inspect, text
 
@@ -29,8 +32,15 @@ def test_the_steps_make_the_tables(catalog: Catalog) -> None:
     assert names == set(metadata.tables)
 
 
+def test_the_version_is_that_of_the_last_step() -> None:
+    assert ScriptDirectory.from_config(migrate.config()).get_current_head() == migrate.VERSION
+
+
 def test_upgrading_again_changes_nothing(catalog: Catalog, url: str) -> None:
     repo(catalog, person(catalog, "alice"), "alice/m")
+    asked = "import sys; from headwater.catalog import migrate; print('alembic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True)
+    assert done.stdout == "False\n", "a command that has nothing to upgrade does not pay for it"
     again = open_catalog(url)
     assert again.repos.find(OPERATOR, "model", "alice/m").name == "m"
     again.close()
