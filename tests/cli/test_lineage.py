@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from headwater.cli import lineage as command
+from headwater.errors import BadRequest
 
 KIT = Path(__file__).resolve().parents[1] / "lineage"
 
@@ -42,29 +43,36 @@ def told(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_relatives_and_a_stranger(folder: Path) -> None:
-    names = ("base.safetensors", "child.gguf", "shards", "stranger.safetensors")
-    done = told(folder, "--json", *names)
+    names = ("base.safetensors", "shards", "child.gguf", "stranger.safetensors")
+    done = told(folder, "--json", "--ordered", *names)
     assert done.returncode == 0, done.stderr
-    found = {frozenset((pair["one"], pair["other"])): pair for pair in json.loads(done.stdout)}
+    said = json.loads(done.stdout)
+    parents = {one["name"]: [p["name"] for p in one["parents"]] for one in said["models"]}
+    assert parents == {
+        "base.safetensors": [], "shards": ["base.safetensors"], "child.gguf": ["shards"],
+        "stranger.safetensors": [],
+    }  # fmt: skip
+    found = {frozenset((pair["one"], pair["other"])): pair for pair in said["pairs"]}
     assert len(found) == 6
-    for pair, said in found.items():
-        assert said["related"] == ("stranger.safetensors" not in pair), pair
-    assert found[frozenset(names[1:3])]["correlation"] > 0.999
-    assert found[frozenset(names[:2])]["layers"] == [0, 1]
-    shown = told(folder, *names)
-    assert shown.stdout.count("yes") == 3
-    assert shown.stdout.count("no sign") == 3
+    for pair, one in found.items():
+        assert one["related"] == ("stranger.safetensors" not in pair), pair
+    quantized = found[frozenset(("shards", "child.gguf"))]
+    assert (quantized["kind"], quantized["child"]) == ("quantized", "child.gguf")
 
 
-def test_of_many_models_those_that_may_be_related(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_table_for_people(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "ALL_PAIRS_MAX", 2)
-    names = ("base.safetensors", "child.gguf", "shards", "stranger.safetensors")
-    command.lineage([folder / name for name in names], as_json=True)
-    found = json.loads(capsys.readouterr().out)
-    assert len(found) == 3
-    assert all(pair["related"] for pair in found)
+    monkeypatch.setenv("COLUMNS", "200")
+    command.lineage([folder / "shards", folder / "child.gguf", folder / "stranger.safetensors"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for word in ("quantized", "times the rounding error", "nobody here", "yes"):
+        assert word in shown
+
+
+def test_too_many_models(folder: Path) -> None:
+    with pytest.raises(BadRequest, match="at most"):
+        command.lineage([folder / str(n) for n in range(101)])
 
 
 def test_what_is_no_model_is_told(folder: Path) -> None:

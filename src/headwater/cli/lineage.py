@@ -1,11 +1,10 @@
-"""`headwater lineage`: which files of weights are relatives, by their weights. Needs no hub."""
+"""`headwater lineage`: who descends from whom among files of weights. Needs no hub."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import combinations
 from pathlib import Path
@@ -15,86 +14,106 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from headwater.errors import Malformed, NotFound
-from headwater.lineage.likeness import Likeness, likeness
-from headwater.lineage.model import File, Model
-from headwater.lineage.search import Index
-from headwater.lineage.sketch import Sketch, sketch_of
+from headwater.errors import BadRequest, Malformed, NotFound
+from headwater.lineage.family import family
+from headwater.lineage.model import File
+from headwater.lineage.parents import Finding
+from headwater.lineage.relation import Relation, relate
+from headwater.lineage.subject import Subject
 
 ENDINGS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".onnx")
-ALL_PAIRS_MAX = 100  # models; 5,000 pairs take some seconds
-NEAREST = 50  # of each model, where there are more
-HEAD = ("one", "other", "related", "z", "correlation", "equal", "layers", "words")
+MODELS_MAX = 100  # 5,000 pairs, and some 15 MB of rows of each, if they are large
 
 
 def lineage(
     paths: Annotated[
         list[Path], typer.Argument(help="Files of weights; a folder is one model in shards.")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="All pairs, as JSON.")] = False,
+    ordered: Annotated[
+        bool, typer.Option("--ordered", help="They are named in the order they were made.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Parents and all pairs, as JSON.")
+    ] = False,
 ) -> None:
-    """Which of some models share their origin, by sampled weights, whatever they are stored as.
+    """Which of some models comes from which, by their weights, whatever their names and types.
 
-    z above 8 is no chance. It does not say who came first, nor that the others have none in common:
-    permuted, rotated and distilled models are not told from strangers. Of more than 100 models only
-    those pairs are shown that may be related.
+    The weights do not tell which of two fine-tunes came first: where they were made one after the
+    other, name them in that order and say --ordered. A student that learned from answers alone is
+    a stranger to its teacher.
     """
-    models = {str(path): _sketch(path) for path in dict.fromkeys(paths)}
-    found = [(a, b, likeness(models[a], models[b])) for a, b in _pairs(models)]
-    found.sort(key=lambda pair: -pair[2].z)
-    if as_json:
-        print(json.dumps([_json(*pair) for pair in found], indent=1))
-        return
+    named = list(dict.fromkeys(paths))
+    if len(named) > MODELS_MAX:
+        raise BadRequest(f"{len(named)} models; name at most {MODELS_MAX} at a time")
+    with ExitStack() as stack:
+        models = {str(path): _subject(stack, path) for path in named}
+        found = family(models, list(models) if ordered else None)
+        if as_json:
+            pairs = [(a, b, relate(models[a], models[b])) for a, b in combinations(models, 2)]
+            parents = [_parents(name, finding) for name, finding in found.items()]
+            print(
+                json.dumps({"models": parents, "pairs": [_pair(*pair) for pair in pairs]}, indent=1)
+            )
+            return
+    _show(found)
+
+
+def _show(found: Mapping[str, Finding]) -> None:
     table = Table()
-    for word in HEAD:
+    for word in ("model", "comes from", "as", "the weights decide", "evidence"):
         table.add_column(word, overflow="fold")
-    for one, other, like in found:
-        matched = sum(layer >= 0 for layer in like.layers)
+    for name, finding in found.items():
+        links = finding.links
+        lines = list(finding.evidence) or [
+            line for link in links for line in finding.relations[link.parent].evidence
+        ]
         table.add_row(
-            one, other, "yes" if like.related else "no sign", f"{like.z:.1f}",
-            f"{like.correlation:.4f}", f"{like.equal:.1%}", f"{matched}/{len(like.layers)}",
-            "-" if math.isnan(like.words) else f"{like.words:.3f}",
-        )  # fmt: skip
+            name,
+            "\n".join(link.parent for link in links) or "nobody here",
+            "\n".join(link.kind for link in links),
+            "\n".join("yes" if link.decided else "no" for link in links),
+            "\n".join(lines),
+        )
     Console().print(table)
 
 
-def _pairs(models: dict[str, Sketch]) -> Iterator[tuple[str, str]]:
-    """All pairs; of very many models those that a search thinks may be relatives."""
-    if len(models) <= ALL_PAIRS_MAX:
-        yield from combinations(models, 2)
-        return
-    index = Index()
-    for name, sketch in models.items():
-        for other, _ in index.nearest(sketch, NEAREST):
-            yield other, name
-        index.put(name, sketch)
+def _parents(name: str, finding: Finding) -> dict[str, object]:
+    return {
+        "name": name,
+        "parents": [
+            {"name": link.parent, "kind": link.kind, "decided": link.decided,
+             "weight": round(link.weight, 4)}
+            for link in finding.links
+        ],
+        "evidence": finding.evidence,
+    }  # fmt: skip
 
 
-def _json(one: str, other: str, like: Likeness) -> dict[str, object]:
+def _pair(one: str, other: str, found: Relation) -> dict[str, object]:
     return {
         "one": one,
         "other": other,
-        "related": like.related,
-        "z": round(like.z, 2),
-        "correlation": round(like.correlation, 6),
-        "equal": round(like.equal, 6),
-        "layers": like.layers,
-        "words": None if math.isnan(like.words) else round(like.words, 6),
+        "related": found.related,
+        "kind": found.kind,
+        "child": {"one": one, "other": other}.get(found.child),
+        "log10_p": round(found.log10_p, 2),
+        "change": round(found.change, 6),
+        "unchanged": round(found.unchanged, 6),
+        "evidence": found.evidence,
     }
 
 
-def _sketch(path: Path) -> Sketch:
-    """The sketch of a file or of all shards in a folder. NotFound, or Malformed when it has no
-    layers that are known."""
+def _subject(stack: ExitStack, path: Path) -> Subject:
+    """A file, or all shards in a folder. NotFound, or Malformed when it has no layers that are
+    known."""
     if path.is_dir():
         shards = sorted(one for one in path.iterdir() if one.suffix in ENDINGS and one.is_file())
     else:
         shards = [path]
-    with ExitStack() as stack:
-        sketch = sketch_of(Model.of([stack.enter_context(_opened(shard)) for shard in shards]))
-    if not sketch.signature and not len(sketch.embed):
+    subject = Subject.of([stack.enter_context(_opened(shard)) for shard in shards])
+    if not subject.sketch.signature and not len(subject.sketch.embed):
         raise Malformed(f"{path}: no weights of a transformer; files end in {' '.join(ENDINGS)}")
-    return sketch
+    return subject
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
     places(matrix, count, purpose)         the same for all matrices of one role and shape
     read_values(model, matrix, elements)   the numbers there, reading little else
+    read_rows(model, matrix, rows)         whole rows
 
 Places depend on role and shape and not on the layer: what is compared may be another layer.
 """
@@ -52,6 +53,14 @@ def read_values(model: Model, matrix: Matrix, elements: Places) -> Floats:
         raw[first:last] = data[offsets]
     values = floats(matrix.span.dtype, raw.tobytes()).reshape(len(wanted), per_unit)
     found: Floats = values[back, within]
+    return found
+
+
+def read_rows(model: Model, matrix: Matrix, rows: Places, columns: int = 0) -> Floats:
+    """(rows, columns) of the first `columns`, or all; what is no number is 0."""
+    wide = np.arange(min(columns or matrix.columns, matrix.columns), dtype=np.int64)
+    at = matrix.elements(np.repeat(rows, len(wide)), np.tile(wide, len(rows)))
+    found: Floats = np.nan_to_num(read_values(model, matrix, at)).reshape(len(rows), -1)
     return found
 
 
