@@ -16,7 +16,7 @@ export UV_SYSTEM_CERTS ?= 1
 # Hundreds of tests start a process: without compiled modules each start takes three times as long.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo stop-demo test lint fast s3 crash clients slow format bench clean
+.PHONY: setup demo stop-demo test lint fast s3 crash clients format bench clean
 
 setup: $(STAMP)
 
@@ -32,7 +32,7 @@ demo: setup
 stop-demo:
 	$(BIN)/python -m demo --stop
 
-test: lint fast s3 clients crash slow
+test: lint fast s3 clients crash
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -48,16 +48,14 @@ fast: setup
 s3: setup
 	HEADWATER_TEST_STORE=s3 TMPDIR=$(FAST_TMP) $(BIN)/pytest -n 2 tests/store
 
+# And what takes minutes for itself, on a core that the clients leave.
 clients: setup
 	$(BIN)/python tests/clients/envs.py
-	TMPDIR=$(FAST_TMP) $(BIN)/pytest -n $(JOBS) -m "clients and not slow"
+	TMPDIR=$(FAST_TMP) $(BIN)/pytest -n $(JOBS) -m "clients or slow"
 
 # On the real disk: what it kills must find its bytes there.
 crash: setup
-	$(BIN)/pytest -n 2 -m "crash and not slow"
-
-slow: setup
-	TMPDIR=$(FAST_TMP) $(BIN)/pytest -m slow
+	$(BIN)/pytest -n $(JOBS) -m "crash and not slow"
 
 format: setup
 	$(BIN)/ruff check --fix .

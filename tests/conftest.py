@@ -38,3 +38,9 @@ def live_hub(
         hub.kill()
         if not request.session.testsfailed:
             shutil.rmtree(folder, ignore_errors=True)  # gigabytes; kept only to explain a failure
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes begins first, so that the workers end together."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
