@@ -60,3 +60,17 @@ def test_a_stored_form_outlives_a_damaged_virtual_one(
         flip(path, path.stat().st_size // 2)
         store.sweep_tmp(1e9)
         assert len(files_of(store, "**/*.xorb")) == 1
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_damaged_stored_form_beside_a_sound_virtual_one(store: Store, place: int) -> None:
+    """No read needs it, but `check` tells of it: an upload heals that, too."""
+    put_file(store, FILE)
+    store.pack(FILE.oid)
+    (path,) = files_of(store, "**/*.xorb")
+    flip(path, place % path.stat().st_size)
+    assert [found.name for found in findings(again(store))] == [XORB.hash]
+    put_xorb(store, XORB)
+    assert files_of(store, "**/*.xorb") == []
+    assert findings(again(store)) == []
+    assert get(again(store), FILE.oid) == DATA

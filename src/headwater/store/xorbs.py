@@ -189,6 +189,21 @@ class Xorbs:
             here.shelf.drop(here.xorb(name), here.virtual(name))
         return True
 
+    def drop_rotten(self, name: XetHash) -> None:
+        """Give back the stored form of a xorb whose virtual one was just found sound, if it is
+        damaged: it would have faded, and an upload is to heal whatever `check` complains of."""
+        try:
+            stored = self.stored(name)
+            if stored is None:
+                return
+            with closing(stored):
+                for run in stored.index.windows(0, len(stored.index)):
+                    stored.records(*run)
+        except Corrupt:
+            here = self._layout
+            with writing(f"xorb {name}"):
+                here.shelf.drop(here.xorb(name), here.virtual(name))
+
 
 def contradiction(index: XorbIndex, footer: Footer) -> str | None:
     """What is wrong between a verified index and a verified footer: only a bug can write it."""
@@ -272,6 +287,8 @@ class XorbWriter:
                 stored.records(*run)
         except Corrupt:
             return None  # rot is healed by what came now
+        if isinstance(stored, VirtualXorb):
+            self._xorbs.fresh().drop_rotten(self._name)
         return stored.index
 
     def abort(self) -> None:
