@@ -29,6 +29,7 @@ from headwater.catalog.catalog import Catalog
 from headwater.catalog.counting import FLUSH_S
 from headwater.errors import HeadwaterError, Refused
 from headwater.hub.context import Hub
+from headwater.hub.heap import keep_freed
 from headwater.hub.routes import table
 from headwater.hub.routing import Router
 from headwater.hub.signing import Signer
@@ -173,4 +174,5 @@ def _housekeeping(floors: Floors) -> None:
 
 def create_app() -> App:
     """What uvicorn's worker processes call: settings come through the environment."""
+    keep_freed()
     return App(settings_module.load())

@@ -24,7 +24,7 @@ from headwater.catalog.collections import DESCRIPTION_CHARS_MAX, OF_ONE_OWNER_MA
 from headwater.catalog.models import Repo
 from headwater.catalog.ordering import moved
 from headwater.errors import BadRequest, Conflict, Forbidden, HeadwaterError, NotFound, Unauthorized
-from pace import slowness
+from yardstick import slowness
 
 
 def at(found: Collection) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from headwater.catalog.models import Repo
 from headwater.catalog.quick_search import LIMIT_MAX, QUERY_CHARS_MAX
 from headwater.catalog.trending import DAY_MS, LIKE_WORTH, WEIGHTS
 from headwater.errors import BadRequest
-from pace import slowness
+from yardstick import slowness
 
 # Trending
 

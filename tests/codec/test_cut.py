@@ -18,7 +18,7 @@ from headwater.codec.cut import (
     cuts,
 )
 from headwater.errors import Malformed
-from pace import usual_s
+from yardstick import usual_s
 
 MIB = 2**20
 PINNED = [

@@ -12,7 +12,7 @@ import hf_xet
 import numpy as np
 import pytest
 
-from pace import slowness
+from yardstick import slowness
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Cost:
 
 @pytest.fixture
 def measured():
-    """`with measured() as cost:` the CPU seconds (an ordinary machine's: pace.py) and the peak of
+    """`with measured() as cost:` the CPU seconds (an ordinary machine's: yardstick.py) and the peak of
     memory that its body took."""
 
     @contextmanager

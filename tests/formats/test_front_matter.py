@@ -19,7 +19,7 @@ from headwater.formats.front_matter import (
     core_scalar,
     read_card,
 )
-from pace import usual_s
+from yardstick import usual_s
 
 CARD = b"""---
 language:

@@ -27,7 +27,7 @@ from headwater.hub.bodies import (
     read_body,
 )
 from headwater.hub.feed import feed
-from pace import usual_s
+from yardstick import usual_s
 
 MB = 2**20
 

@@ -16,7 +16,7 @@ from headwater.hub.replies import json_reply, request_id
 from headwater.hub.routing import MethodNotAllowed, Params, Route, Router, Table
 from headwater.hub.templates import Template
 from headwater.names import RESERVED_NAMES
-from pace import usual_s
+from yardstick import usual_s
 
 ID = "/api/{T}/{id}"
 WEB = "/{prefix}{id}"

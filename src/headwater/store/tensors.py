@@ -33,7 +33,9 @@ from headwater.store.layout import Layout
 DEPTH_MAX = 16  # of any chain of parents; who packs stops far earlier: this is against damage
 COPY = "copy"  # the prediction that is the parent itself; the others are formulas of the codec
 HEAD_BYTES_MAX = 2**20  # parents, a shape, a sketch: some kilobytes
-FRAME_CACHE_BYTES_MAX = 64 * 2**20  # decoded frames of parents: siblings are often read together
+# Decoded frames of parents: consecutive frames of a child may need the same one. More than fits the
+# processor's cache would cost more than it saves: every frame would be written to cold memory.
+FRAME_CACHE_BYTES_MAX = 4 * 2**20
 
 ROW = np.dtype(
     [("bytes", "<u4"), ("codec", "<u2"), ("zero", "<u2"), ("sum", "<u8"), ("raw_sum", "<u8")]
