@@ -66,7 +66,7 @@ class Cost:
 
 @pytest.fixture
 def measured():
-    """`with measured() as cost:` the CPU seconds (an ordinary machine's: yardstick.py) and the peak of
+    """`with measured() as cost:` the CPU seconds (see `yardstick`) and the peak of
     memory that its body took."""
 
     @contextmanager
