@@ -79,7 +79,7 @@ def test_what_is_no_model_is_told(folder: Path) -> None:
     (folder / "notes.txt").write_text("nothing here")
     done = told(folder, "base.safetensors", "notes.txt")
     assert done.returncode != 0
-    assert "notes.txt: no weights of a transformer" in done.stderr
+    assert "notes.txt: no tensors" in done.stderr
     gone = told(folder, "base.safetensors", "gone.safetensors")
     assert gone.returncode != 0
     assert "gone.safetensors cannot be read" in gone.stderr

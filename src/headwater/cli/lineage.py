@@ -104,15 +104,14 @@ def _pair(one: str, other: str, found: Relation) -> dict[str, object]:
 
 
 def _subject(stack: ExitStack, path: Path) -> Subject:
-    """A file, or all shards in a folder. NotFound, or Malformed when it has no layers that are
-    known."""
+    """A file, or all shards in a folder. NotFound, or Malformed when it has no tensors."""
     if path.is_dir():
         shards = sorted(one for one in path.iterdir() if one.suffix in ENDINGS and one.is_file())
     else:
         shards = [path]
     subject = Subject.of([stack.enter_context(_opened(shard)) for shard in shards])
-    if not subject.sketch.signature and not len(subject.sketch.embed):
-        raise Malformed(f"{path}: no weights of a transformer; files end in {' '.join(ENDINGS)}")
+    if not subject.model.spans:
+        raise Malformed(f"{path}: no tensors that can be read; files end in {' '.join(ENDINGS)}")
     return subject
 
 

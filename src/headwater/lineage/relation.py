@@ -22,6 +22,7 @@ from headwater.lineage.lowrank import low_rank
 from headwater.lineage.neurons import LOG10_P_MAX, Neurons, neurons
 from headwater.lineage.pair import Pair, compare
 from headwater.lineage.rounding import Rounding, rounding
+from headwater.lineage.shapes import NUMBERS, Matched, by_shape
 from headwater.lineage.subject import Subject
 
 Kind = Literal[
@@ -189,6 +190,10 @@ def _adapter(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
 
 def _hidden(one: Subject, other: Subject, like: Likeness) -> Relation:
     """Relatives whose numbers do not stand at the same places; or none."""
+    if not (one.sketch.signature and other.sketch.signature):
+        unnamed = by_shape(one.model, other.model)
+        if unnamed.related:
+            return _unnamed(unnamed)
     found = neurons(one.model, other.model)
     if found is not None and found.same:
         return _turned(one, other, found)
@@ -196,6 +201,24 @@ def _hidden(one: Subject, other: Subject, like: Likeness) -> Relation:
     shown = f"no sign: z {like.z:.1f}, strangers stay below {Z_RELATED}{words}"
     p = _log10_p(like.z) if found is None else found.log10_p
     return Relation("none", "", p, float("inf"), 0.0, (shown,))
+
+
+def _unnamed(found: Matched) -> Relation:
+    """Relatives whose tensors are known by their shapes alone."""
+    lines = (
+        f"{found.tensors} tensors, {found.share:.0%} of the smaller model, matched by shape and "
+        f"numbers, which correlate at {found.correlation:.4f}",
+        f"{found.equal:.1%} of sampled numbers equal",
+    )
+    kind: Kind = "tuned" if found.correlation >= NEAR_COSINE else "distant"
+    child: Child = ""
+    if found.equal >= SAME_MIN:
+        kind = "copy"
+    elif found.coarse and kind == "tuned":
+        kind, child = "quantized", "one" if found.coarse == "one" else "other"
+    z = found.correlation * sqrt(NUMBERS * found.tensors)
+    change = sqrt(max(2 - 2 * found.correlation, 0.0))
+    return Relation(kind, child, _log10_p(z), change, found.equal, lines)
 
 
 def _turned(one: Subject, other: Subject, found: Neurons) -> Relation:
