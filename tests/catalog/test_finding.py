@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
+from functools import partial
 
 import pytest
 from catalog_kit import commit, org, person, repo
@@ -19,7 +19,7 @@ from headwater.catalog.models import Repo
 from headwater.catalog.quick_search import LIMIT_MAX, QUERY_CHARS_MAX
 from headwater.catalog.trending import DAY_MS, LIKE_WORTH, WEIGHTS
 from headwater.errors import BadRequest
-from yardstick import slowness
+from yardstick import usual_s
 
 # Trending
 
@@ -195,9 +195,9 @@ def test_quick_search_stays_quick(catalog: Catalog, alice: Actor) -> None:
     with catalog.db.write() as conn:
         conn.execute(insert(s.repo), rows)
     for text in ("zzz", "m1", "alice/m59999"):
-        began = time.perf_counter()
         found = catalog.quick_search.search(ANONYMOUS, text, types=["model"]).repos["model"]
-        assert (time.perf_counter() - began) / slowness() < 0.5, text
+        ask = partial(catalog.quick_search.search, ANONYMOUS, text, types=["model"])
+        assert usual_s(ask, tries=3) < 0.5, text
         assert len(found[1]) <= LIMIT_MAX
     assert found[1][0].name == "m59999"
 

@@ -40,6 +40,13 @@ def trained(tensors: Tensors, seed: int, size: float = 0.01) -> Tensors:
     })  # fmt: skip
 
 
+def frozen(tensors: Tensors, like: Tensors) -> Tensors:
+    """The second half trained much as `like` was, on the same text; the rest stays."""
+    late = [name for name in tensors if ".layers.1." in name]
+    moved = {name: tensors[name] + 0.9 * (like[name] - tensors[name]) for name in late}
+    return stored(tensors | trained(moved, 8, 0.02))
+
+
 def each(tensors: Tensors, change: Callable[[np.ndarray], np.ndarray]) -> Tensors:
     """Every matrix of the layers, changed."""
     inner = [name for name, values in tensors.items() if ".layers." in name and values.ndim > 1]

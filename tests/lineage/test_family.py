@@ -10,6 +10,7 @@ from kin_kit import (
     base,
     cut,
     each,
+    frozen,
     gguf_subject,
     int4,
     merged,
@@ -31,6 +32,7 @@ TRUTH: Truth = {
     "chat": ("base",),
     "code": ("base",),
     "chat2": ("chat",),
+    "frozen": ("base",),
     "lora": ("base",),
     "half": ("chat", "code"),
     "task": ("base", "chat", "code"),
@@ -52,6 +54,7 @@ def subjects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Subject]:
     path: Path = tmp_path_factory.mktemp("family") / "q8.gguf"
     tensors = {
         "base": root, "stranger": base(9), "chat": chat, "code": code, "chat2": trained(chat, 4),
+        "frozen": frozen(root, chat),
         "lora": adapted(root, 5), "half": merged((0.5, chat), (0.5, code)),
         "task": merged((-0.3, root), (0.7, chat), (0.6, code)), "int4": each(chat, int4),
         "pruned": each(root, pruned), "cut": cut(code, (0,)), "renamed": fused(chat),

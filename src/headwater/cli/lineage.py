@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import stat
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from headwater.errors import BadRequest, Malformed, NotFound
@@ -45,16 +47,14 @@ def lineage(
     named = list(dict.fromkeys(paths))
     if len(named) > MODELS_MAX:
         raise BadRequest(f"{len(named)} models; name at most {MODELS_MAX} at a time")
-    with ExitStack() as stack:
-        models = {str(path): _subject(stack, path) for path in named}
-        found = family(models, list(models) if ordered else None)
-        if as_json:
-            pairs = [(a, b, relate(models[a], models[b])) for a, b in combinations(models, 2)]
-            parents = [_parents(name, finding) for name, finding in found.items()]
-            print(
-                json.dumps({"models": parents, "pairs": [_pair(*pair) for pair in pairs]}, indent=1)
-            )
-            return
+    models = {str(path): _subject(path) for path in named}
+    found = family(models, list(models) if ordered else None)
+    if as_json:
+        pairs = [(a, b, relate(models[a], models[b])) for a, b in combinations(models, 2)]
+        parents = [_parents(name, finding) for name, finding in found.items()]
+        told = {"models": parents, "pairs": [_pair(*pair) for pair in pairs]}
+        print(json.dumps(told, indent=1, allow_nan=False))
+        return
     _show(found)
 
 
@@ -68,11 +68,11 @@ def _show(found: Mapping[str, Finding]) -> None:
             line for link in links for line in finding.relations[link.parent].evidence
         ]
         table.add_row(
-            name,
-            "\n".join(link.parent for link in links) or "nobody here",
+            escape(name),
+            escape("\n".join(link.parent for link in links)) or "nobody here",
             "\n".join(link.kind for link in links),
             "\n".join("yes" if link.decided else "no" for link in links),
-            "\n".join(lines),
+            escape("\n".join(lines)),
         )
     Console().print(table)
 
@@ -97,32 +97,37 @@ def _pair(one: str, other: str, found: Relation) -> dict[str, object]:
         "kind": found.kind,
         "child": {"one": one, "other": other}.get(found.child),
         "log10_p": round(found.log10_p, 2),
-        "change": round(found.change, 6),
+        "change": round(found.change, 6) if math.isfinite(found.change) else None,
         "unchanged": round(found.unchanged, 6),
         "evidence": found.evidence,
     }
 
 
-def _subject(stack: ExitStack, path: Path) -> Subject:
+def _subject(path: Path) -> Subject:
     """A file, or all shards in a folder. NotFound, or Malformed when it has no tensors."""
-    if path.is_dir():
-        shards = sorted(one for one in path.iterdir() if one.suffix in ENDINGS and one.is_file())
-    else:
+    try:
         shards = [path]
-    subject = Subject.of([stack.enter_context(_opened(shard)) for shard in shards])
+        if path.is_dir():
+            shards = sorted(p for p in path.iterdir() if p.suffix in ENDINGS and p.is_file())
+        subject = Subject.of([_file(shard) for shard in shards])
+    except OSError as error:
+        raise NotFound(f"{path} cannot be read: {error.strerror}") from None
     if not subject.model.spans:
         raise Malformed(f"{path}: no tensors that can be read; files end in {' '.join(ENDINGS)}")
     return subject
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[File]:
-    try:
+def _file(path: Path) -> File:
+    """Opened for each read: a model may have more shards than a process may have files open."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise NotFound(f"{path} is no file")
+
+    def read(start: int, stop: int) -> bytes:
         number = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        raise NotFound(f"{path} cannot be read: {error.strerror}") from None
-    try:
-        size = os.fstat(number).st_size
-        yield File(path.name, size, lambda start, stop: os.pread(number, stop - start, start))
-    finally:
-        os.close(number)
+        try:
+            return os.pread(number, stop - start, start)
+        finally:
+            os.close(number)
+
+    return File(path.name, found.st_size, read)

@@ -1,68 +1,54 @@
 """In which basis two models think: the same, one whose directions are in another order, one turned.
 
-    basis(one, other) -> Basis | None      None where their tables of words cannot be compared
+    basis(one, other) -> Kind | None      None where their tables of words cannot be compared
 
-The orthogonal map that carries the embeddings of some words of the one nearest to those of the
-other (Procrustes; Schoenemann 1966) is found on half of the words and judged on the rest.
+Asked of models that are known to be relatives. Each of some directions of the one is held against
+all of the other's, by what many words have there: it is at the same place, at another, or nowhere.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from headwater.lineage.model import Matrix, Model
 from headwater.lineage.probe import rows_of
 from headwater.lineage.roles import EMBED, Role
 from headwater.lineage.sampling import read_rows
 
-WIDTH_MAX = 2_048  # of the embedding: the map has as many rows and columns, and takes its cube
-WORDS_EACH = 3  # words for each direction, half of them to find the map
-FIT_MIN = 0.7  # of the variance on words that were not used; strangers reach 0.3
-SAME_COSINE_MIN = 0.75
-ONE_OF_MANY = 0.8  # of a row of the map in its largest entry: it is an order, not a turn
+WORDS = 1_024
+WORDS_MIN = 64
+DIRECTIONS = 32  # of the one
+SAME_MIN = 0.75  # of a direction's correlation with its match; of a turned one it is some 0.1
 
-Kind = Literal["same", "permuted", "rotated", "none"]
-
-
-@dataclass(frozen=True, slots=True)
-class Basis:
-    kind: Kind
-    fit: float  # part of the variance that the map explains
+Kind = Literal["same", "permuted", "rotated"]
+Table = npt.NDArray[np.float64]
 
 
-def basis(one: Model, other: Model) -> Basis | None:
-    """What carries the words of one into those of the other."""
+def basis(one: Model, other: Model) -> Kind | None:
+    """What became of the directions of `one`."""
     tables = [model.matrices.get(Role(-1, EMBED)) for model in (one, other)]
     ours, theirs = tables
     if not ours or not theirs or not ours.readable or not theirs.readable:
         return None
-    if ours.columns != theirs.columns or ours.columns > WIDTH_MAX:
+    words = rows_of(ours, WORDS * ours.columns)
+    same = np.array_equal(words, rows_of(theirs, WORDS * theirs.columns))
+    if ours.columns != theirs.columns or not same or len(words) < WORDS_MIN:
         return None
-    words = rows_of(ours, WORDS_EACH * ours.columns**2)
-    if not np.array_equal(words, rows_of(theirs, WORDS_EACH * theirs.columns**2)):
-        return None
-    x, y = _words(one, ours, words), _words(other, theirs, words)
-    scale = float(np.sqrt((x * x).sum() * (y * y).sum()))
-    if scale and float((x * y).sum()) / scale >= SAME_COSINE_MIN:
-        return Basis("same", 1.0)
-    half = len(words) // 2
-    if half < ours.columns:
-        return None
-    left, _, right = np.linalg.svd(x[:half].T @ y[:half])
-    turn = left @ right
-    rest = float(((y[half:] - x[half:] @ turn) ** 2).sum()) / float((y[half:] ** 2).sum() or 1)
-    fit = 1 - rest
-    if fit < FIT_MIN:
-        return Basis("none", fit)
-    largest = float(np.median(np.abs(turn).max(axis=1)))
-    return Basis("permuted" if largest >= ONE_OF_MANY else "rotated", fit)
+    chosen = np.unique(np.linspace(0, ours.columns - 1, DIRECTIONS).astype(np.int64))
+    x, y = _directions(one, ours, words)[:, chosen], _directions(other, theirs, words)
+    alike = np.abs(x.T @ y)
+    if float(np.median(alike[np.arange(len(chosen)), chosen])) >= SAME_MIN:
+        return "same"
+    return "permuted" if float(np.median(alike.max(axis=1))) >= SAME_MIN else "rotated"
 
 
-def _words(model: Model, table: Matrix, words: np.ndarray) -> np.ndarray:
-    """Their embeddings about their mean, as long as they are: a map turns, it does not stretch."""
+def _directions(model: Model, table: Matrix, words: npt.NDArray[np.int64]) -> Table:
+    """(words, directions), each direction with mean 0 and length 1."""
     found = read_rows(model, table, words).astype(np.float64)
-    centred: np.ndarray = found - found.mean(axis=0)
-    return centred
+    found -= found.mean(axis=0)
+    lengths = np.linalg.norm(found, axis=0)
+    unit: Table = found / np.where(lengths > 0, lengths, 1)
+    return unit

@@ -16,6 +16,7 @@ from headwater.lineage.values import Floats
 
 BLOCK = 32  # numbers of the smallest groups that anybody quantizes together
 LEVELS_MAX = 16  # of 4 bits; a block of 32 floats has some 31 values
+FEW_OF = 0.55  # of the numbers in a block that are not zero
 BLOCKS_MIN = 0.98  # of all; the others hold a number that a cast moved
 MULTIPLES_MAX = 0.12  # mean distance to a multiple; of anything else a quarter
 _MULTIPLE_MAX = 48  # beyond it what BF16 rounds away is a good part of a step
@@ -40,14 +41,18 @@ def steps_of(rows: Floats, dtype: str) -> Floats | None:
     if dtype not in ("F32", "F16", "BF16") or not blocks.any():
         return None
     gaps, levels = _gaps(blocks)
-    if (levels <= LEVELS_MAX).mean() >= BLOCKS_MIN and (levels > 1).any():
+    there = (blocks != 0).sum(axis=1)
+    full = there >= LEVELS_MAX // 2  # where most was pruned, few values are left whatever they are
+    few = levels[full] <= np.minimum(LEVELS_MAX, 1 + there[full] * FEW_OF)
+    if full.mean() >= 0.5 and few.mean() >= BLOCKS_MIN:
         return _spread(gaps, rows)
     if (rows == 0).mean() > _ZERO_SHARE_MAX:
         return None
     smallest = np.where(rows == 0, np.inf, np.abs(rows)).min(axis=1, keepdims=True)
+    smallest = np.where(np.isfinite(smallest), smallest, 0)  # of a row of zeros
     for step in (
         np.broadcast_to(smallest, rows.shape),
-        np.full_like(rows, smallest.min()),
+        np.full_like(rows, smallest[smallest > 0].min()),
         _spread(largest / 127, rows),
     ):
         if _multiples(rows, step):

@@ -22,9 +22,9 @@ from headwater.lineage.roles import MATRICES, Role
 from headwater.lineage.sampling import read_rows
 from headwater.lineage.values import Floats
 
-MATRICES_MAX = 6  # that are looked at: some of each kind, of several layers
-ROWS_MAX = 256
-COLUMNS_MAX = 2_048
+MATRICES_MAX = 4  # that are looked at
+ROWS_MAX = 512  # an adapter of rank 128 is a quarter of that
+COLUMNS_MAX = 1_024
 SHARE_MAX = 0.25  # of all singular values; of full training nearly all are above the edge
 ENERGY_MIN = 0.85  # of the difference, in those above it
 _EDGE = 1.1  # the edge is a limit for large matrices; small ones reach somewhat over it

@@ -20,12 +20,14 @@ from headwater.errors import Malformed, TooLarge
 from headwater.formats.gguf import read_gguf
 from headwater.formats.span import Span
 from headwater.formats.spans import gguf_spans, spans
-from headwater.lineage.roles import GATE_UP, QKV, Role, role_of
+from headwater.lineage.roles import GATE_UP, MATRICES, QKV, Role, role_of
 from headwater.lineage.values import readable
 
 Read = Callable[[int, int], bytes]
 Places = npt.NDArray[np.int64]
 
+LAYERS_MAX = 1_024  # real models have up to some hundred
+COLUMNS_MAX = 262_144  # of a row; those of real models have up to some 60,000
 # llama.cpp stores rows of q and k of these architectures with each head's two halves interleaved.
 _ROPE_INTERLEAVED = ("llama", "minicpm", "granite")
 
@@ -53,7 +55,7 @@ class Matrix:
 
     @property
     def readable(self) -> bool:
-        return readable(self.span.dtype)
+        return readable(self.span.dtype) and 0 < self.columns <= COLUMNS_MAX
 
     def elements(self, rows: Places, columns: Places) -> Places:
         """Places in the stored tensor of the numbers in these rows and columns, one each."""
@@ -93,8 +95,9 @@ class Model:
 
     @property
     def layers(self) -> int:
-        """How many layers it has."""
-        return 1 + max((role.layer for role in self.matrices), default=-1)
+        """How many layers it has, those with matrices that are known."""
+        found = (role.layer for role in self.matrices if role.kind in MATRICES)
+        return min(1 + max(found, default=-1), LAYERS_MAX)
 
 
 def _matrix(role: Role, file: int, span: Span, heads: int) -> Matrix:

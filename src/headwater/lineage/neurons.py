@@ -5,7 +5,7 @@
 What a neuron of an MLP answers to a word's embedding does not change when the residual stream is
 permuted or rotated, the norms are folded into the matrices, or the neurons change places. So each
 neuron of the one is matched to that of the other whose gate answers some words most alike, and
-separately by its `up`: strangers' two matches agree by chance, one in some thousand. (A cousin of
+separately by its `up`: strangers' two matches seldom agree. (A cousin of
 the test of Zhu et al., arXiv:2502.12292, on weights alone.) Both must have the same words.
 """
 
@@ -22,13 +22,20 @@ from headwater.lineage.roles import EMBED, Role
 from headwater.lineage.sampling import read_rows
 from headwater.lineage.values import Floats
 
-LOG10_P_MAX = -8.0  # of a pair of models whose neurons are the same; strangers reach -2
+LOG10_P_MAX = -8.0  # of a pair of models whose neurons are the same
+# Strangers trained on one text reach that, too: their neurons answer alike to one word. So two
+# more, with room on both sides: of kin some 99 % pair up and answer alike at .99; of strangers 5 %;
+# of two with the same first weights 30 %, at .4.
+AGREED_MIN = 0.2
+ALIKE_MIN = 0.75
 ASKED = 384  # neurons of the one
-ANSWERS = 256  # words
+ASKED_MIN = 24  # of them that answer anything
+ANSWERS = 128  # words
 ANSWERS_MIN = 64
-LAYERS = 3  # that are looked at
-INNER_MAX = 32_768
+LAYERS = 2  # that are looked at
+INNER_MAX = 65_536  # neurons of the other, all of which are read: some 3 GB of the largest models
 _CHUNK_NUMBERS = 2**22  # read at once: 16 MB
+LENGTH_MIN = 1e-12  # of an answer; of a neuron that was pruned it is nothing but rounding
 _LN10 = log(10)
 
 
@@ -48,7 +55,8 @@ class Neurons:
 
     @property
     def same(self) -> bool:
-        return self.log10_p <= LOG10_P_MAX
+        enough = self.agreed >= AGREED_MIN * self.asked and self.alike >= ALIKE_MIN
+        return enough and self.log10_p <= LOG10_P_MAX
 
 
 def neurons(one: Model, other: Model) -> Neurons | None:
@@ -64,7 +72,7 @@ def neurons(one: Model, other: Model) -> Neurons | None:
         return None
     embedded = [read_rows(model, table, words) for model, table in ((one, ours), (other, theirs))]
     count = min(one.layers, other.layers)
-    tried = [layer for layer in sorted({0, count // 2, count - 1})[:LAYERS] if count]
+    tried = [layer for layer in sorted({0, count // 2})[:LAYERS] if count]
     found = [
         made
         for layer in tried
@@ -76,7 +84,7 @@ def neurons(one: Model, other: Model) -> Neurons | None:
 def _layer(
     one: Model, other: Model, embedded: list[Floats], layer: int, tried: int
 ) -> Neurons | None:
-    answers = []
+    answers, speak = [], []
     asked: np.ndarray | None = None
     for kind in ("gate", "up"):
         pair = [model.matrices.get(Role(layer, kind)) for model in (one, other)]
@@ -90,11 +98,17 @@ def _layer(
         if asked is None:
             asked = rows_of(ours, ASKED * ours.columns)[:ASKED]
         every = np.arange(theirs.rows, dtype=np.int64)
-        answers.append(
-            _answers(one, ours, layer, asked, embedded[0])
-            @ _answers(other, theirs, layer, every, embedded[1]).T
-        )
+        mine = _answers(one, ours, layer, asked, embedded[0])
+        yours = _answers(other, theirs, layer, every, embedded[1])
+        answers.append(mine @ yours.T)
+        speak.append((mine.any(axis=1), yours.any(axis=1)))
     assert asked is not None
+    # A pruned neuron answers nothing, and would match the first one in both ways.
+    alive, heard = speak[0][0] & speak[1][0], speak[0][1] & speak[1][1]
+    if alive.sum() < ASKED_MIN or heard.sum() < ASKED_MIN:
+        return None
+    answers = [np.where(heard, table[alive], -1.0) for table in answers]
+    asked = asked[alive]
     by_gate, by_up = (table.argmax(axis=1) for table in answers)
     agreed = by_gate == by_up
     hits, width = int(agreed.sum()), answers[0].shape[1]
@@ -125,7 +139,9 @@ def _answers(
              for at in range(0, len(rows), step)]  # fmt: skip
     made: Floats = np.concatenate(parts)
     made -= made.mean(axis=1, keepdims=True)
-    made /= np.maximum(np.linalg.norm(made, axis=1, keepdims=True), np.float32(1e-30))
+    lengths = np.linalg.norm(made, axis=1, keepdims=True)
+    made[~(lengths > LENGTH_MIN).ravel()] = 0
+    made /= np.where(lengths > LENGTH_MIN, lengths, 1)
     return made
 
 

@@ -19,9 +19,6 @@ from headwater.lineage.probe import Probe, cast
 from headwater.lineage.roles import EMBED, HEAD, MATRICES, Role
 from headwater.lineage.values import Floats
 
-ATTENTION = ("q", "k", "v", "o")
-SAME_COSINE_MIN = 0.3  # of a matrix: below it, it is another one
-
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -133,4 +130,8 @@ def matched(one: Probe, other: Probe, layers: Sequence[int]) -> Iterator[tuple[R
         else:
             ours = theirs
         if ours in one.rows and one.rows[ours].shape == rows.shape:
-            yield ours, theirs
+            a, b = one.sizes[ours], other.sizes[theirs]
+            # The same rows: of a table they are drawn below a power of two.
+            tables = theirs.kind in (EMBED, HEAD) and a[1] == b[1]
+            if a == b or (tables and a[0].bit_length() == b[0].bit_length()):
+                yield ours, theirs

@@ -153,15 +153,19 @@ def _descended(cloud: Cloud, relations: Mapping[str, Relation], by_time: bool) -
         ]
         if not next_:
             return cloud.names[at]
-        at = min(next_, key=lambda i: float(away[i]))
+        same = [relations[name].same for name in cloud.names]
+        at = min(next_, key=lambda i: (-same[i], float(away[i])))
 
 
 def _on_the_way(cloud: Cloud, relations: Mapping[str, Relation], i: int, at: int) -> bool:
     if cloud.along(i, at) <= ON_THE_WAY:
         return False
-    # A child keeps more of its parent's numbers than of its grandparent's.
-    near, far = (relations[cloud.names[n]].unchanged for n in (i, at))
-    return max(near, far) < VOTE_MIN or near >= far
+    # A child keeps more of its parent's numbers than of its grandparent's, and every matrix that it
+    # has of the grandparent its parent has, too.
+    near, far = (relations[cloud.names[n]] for n in (i, at))
+    if near.same < far.same:
+        return False
+    return max(near.unchanged, far.unchanged) < VOTE_MIN or near.unchanged >= far.unchanged
 
 
 def _middle(cloud: Cloud, away: np.ndarray) -> int:

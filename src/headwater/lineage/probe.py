@@ -1,6 +1,6 @@
 """Rows of a model's matrices, to compare two models number by number.
 
-    probe_of(model) -> Probe        reads at most PROBE_NUMBERS of each matrix
+    probe_of(model) -> Probe        some PROBE_NUMBERS of each matrix, a row at least
     probe.rows[role]                (rows, columns) as float32, as stored
     cast(values, dtypes)            what is left of numbers in files of these types
 
@@ -17,18 +17,20 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from headwater.lineage.model import Matrix, Model
+from headwater.lineage.model import LAYERS_MAX, Matrix, Model
 from headwater.lineage.roles import EMBED, HEAD, MATRICES, Role
 from headwater.lineage.sampling import read_rows
-from headwater.lineage.sketch import LAYERS_MAX
 from headwater.lineage.values import Floats
 
 PROBE_NUMBERS = 16_384  # of a matrix of a layer
 TABLE_NUMBERS = 131_072  # of a table of words: most of a small model is there
-COLUMNS_MAX = 32_768  # of a row; real models have up to some 30,000
-VECTOR_MAX = 8_192  # of a norm or bias
+VECTOR_MAX = 65_536  # of a norm or bias
+EXPERTS = 2  # of each layer whose matrices are read: there are up to hundreds
 
 # Bits of the significand, the leading one with them. What is quantized is finer than any cast.
+_LEAST = {  # from where on numbers have all bits, and the step below that
+    "F16": (2.0**-14, 2.0**-24), "F8_E4M3": (2.0**-6, 2.0**-9), "F8_E5M2": (2.0**-14, 2.0**-16),
+}  # fmt: skip
 _BITS = {"F64": 53, "F32": 24, "F16": 11, "BF16": 8, "F8_E4M3": 4, "F8_E5M2": 3}
 
 
@@ -42,14 +44,6 @@ class Probe:
     bits: dict[Role, int]  # of significand that the numbers use, which may be fewer than they have
     layers: int
 
-    def kinds(self, layer: int) -> dict[str, Floats]:
-        """What one layer has, by kind; experts are left out."""
-        return {
-            role.kind: rows
-            for role, rows in self.rows.items()
-            if role.layer == layer and role.expert < 0
-        }
-
 
 def probe_of(model: Model) -> Probe:
     """The probe. Matrices whose numbers cannot be told are left out."""
@@ -57,7 +51,7 @@ def probe_of(model: Model) -> Probe:
     sizes: dict[Role, tuple[int, int]] = {}
     dtypes: dict[Role, str] = {}
     for role, matrix in model.matrices.items():
-        if role.layer >= LAYERS_MAX or not matrix.readable or not 0 < matrix.columns <= COLUMNS_MAX:
+        if role.layer >= LAYERS_MAX or role.expert >= EXPERTS or not matrix.readable:
             continue
         if matrix.columns == 1:
             if 0 < matrix.rows <= VECTOR_MAX:
@@ -100,11 +94,11 @@ def used_bits(values: Floats, dtype: str) -> int:
 def cast(values: Floats, dtypes: set[str]) -> Floats:
     """As they are after being stored in each of these types: what both of two files can hold."""
     for dtype in dtypes:
-        if dtype == "F16":  # whose least numbers have fewer bits
-            with np.errstate(over="ignore"):
-                values = values.astype(np.float16).astype(np.float32)
-        else:
-            values = rounded(values, significand(dtype))
+        full = rounded(values, significand(dtype))
+        if dtype in _LEAST:  # the smallest numbers of a type have fewer bits
+            least, step = _LEAST[dtype]
+            full = np.where(np.abs(values) < least, np.rint(values / step) * step, full)
+        values = full.astype(np.float32)
     return values
 
 

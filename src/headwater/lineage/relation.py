@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from math import erfc, log, log10, pi, sqrt
 from typing import Literal
 
-from headwater.lineage.basis import Basis, basis
+from headwater.lineage.basis import basis
 from headwater.lineage.likeness import Z_RELATED, Likeness, likeness
 from headwater.lineage.lowrank import low_rank
 from headwater.lineage.neurons import LOG10_P_MAX, Neurons, neurons
-from headwater.lineage.pair import Pair, compare
+from headwater.lineage.pair import Pair, Part, compare
 from headwater.lineage.rounding import Rounding, rounding
 from headwater.lineage.shapes import NUMBERS, Matched, by_shape
 from headwater.lineage.subject import Subject
@@ -36,6 +36,7 @@ PRUNED_MIN = 0.05  # of the numbers, zeros more than the other has
 KEPT_MIN = 0.9  # of what pruning left
 NEAR_COSINE = 0.75  # below it, two models have at most their first weights in common
 ERRORS_MIN, ERRORS_MAX = 0.5, 1.3  # rounding errors between a file and what was rounded to make it
+MATCHED_MIN = 0.5  # of the shorter model's layers: one that shares less was not cut from it
 MOVED_MIN = 0.5  # of the neurons: those of two with the same first weights stand where they stood
 _LOWEST = -9999.0
 
@@ -53,6 +54,7 @@ class Relation:
     change: float
     unchanged: float
     evidence: tuple[str, ...]
+    same: int = 0  # matrices and tables all of whose compared numbers are equal
 
     @property
     def related(self) -> bool:
@@ -74,11 +76,14 @@ def relate(one: Subject, other: Subject) -> Relation:
             return _turned(one, other, found)
         said.append(f"cosine {cosine:.2f}: no more than the first weights in common")
         return Relation("distant", "", _log10_p(like.z), pair.all.change, 0.0, tuple(said))
+    if not pair.matrices.numbers:
+        shown = "the words alone are held in common, and no matrix of a layer"
+        p = _log10_p(like.z)
+        return Relation("distant", "", p, pair.all.change, 0.0, (*said, shown))
     kind, child, lines = next(_rules(one, other, pair))
     all_ = pair.all
-    return Relation(
-        kind, child, _log10_p(like.z), all_.change, all_.unchanged, (*said, *lines)
-    )  # fmt: skip
+    p, lines = _log10_p(like.z), (*said, *lines)
+    return Relation(kind, child, p, all_.change, all_.unchanged, lines, all_.same)
 
 
 Verdict = tuple[Kind, Child, tuple[str, ...]]
@@ -86,7 +91,7 @@ Verdict = tuple[Kind, Child, tuple[str, ...]]
 
 def _rules(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
     """What fits, the most telling first."""
-    yield from _layers(pair)
+    yield from _layers(one, other, pair)
     yield from _copies(one, other, pair)
     yield from _zeros(pair)
     yield from _rounded(one, other, pair)
@@ -101,35 +106,44 @@ def _rules(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
     yield "tuned", "", tuple(lines)
 
 
-def _layers(pair: Pair) -> Iterator[Verdict]:
-    """Layers cut out, or repeated."""
-    ours, theirs = pair.layers_one, len(pair.layers)
-    known = [layer for layer in pair.layers if layer >= 0]
-    if ours == theirs and known == sorted(set(known)):
+def _layers(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
+    """Layers cut out, or repeated. Each layer of the longer one is held against the shorter's: if
+    several are the same, it is the child, else the shorter one is."""
+    if pair.layers_one == len(pair.layers):
         return
-    shown = f"layers {', '.join(str(layer) for layer in pair.layers)} of {ours}"
+    longer: Child
+    shorter: Child
+    longer, shorter, matched, count = "other", "one", pair.layers, pair.layers_one
+    if pair.layers_one > len(pair.layers):
+        longer, shorter, count = "one", "other", len(pair.layers)
+        matched = likeness(other.sketch, one.sketch).layers
+    known = [layer for layer in matched if layer >= 0]
+    shown = f"of {len(matched)} layers {len(known)} are the {count} of the other"
     if len(set(known)) < len(known):
-        yield "repeated", "other", (shown,)
-    elif theirs < ours:
-        yield "cut", "other", (shown,)
-    elif theirs > ours and len(known) <= ours:
-        yield "cut", "one", (shown,)
+        yield "repeated", longer, (f"{shown}, {len(known) - len(set(known))} of them twice",)
+    elif len(known) >= MATCHED_MIN * count:
+        yield "cut", shorter, (shown,)
 
 
 def _copies(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
     """The same numbers, perhaps in another type."""
     grown = pair.rows[0] != pair.rows[1]
-    if pair.all.unchanged < SAME_MIN or pair.vectors.unchanged < SAME_MIN or grown:
+    if pair.all.unchanged < SAME_MIN or not _untouched(pair.vectors) or grown:
         return
     if one.quantized != other.quantized:
         return
     used = one.bits, other.bits
     if one.type_bits == other.type_bits:
-        yield "copy", "", (f"all of {pair.all.numbers} numbers are equal",)
+        yield "copy", "", (f"{pair.all.unchanged:.2%} of {pair.all.numbers} numbers equal",)
         return
     # Where the wider type uses no more bits than the other has, either may have been first.
     child: Child = "" if used[0] == used[1] else "other" if used[0] > used[1] else "one"
     yield "cast", child, (f"equal when both are cast to {min(used)} bits of significand",)
+
+
+def _untouched(part: Part) -> bool:
+    """Whether all of it is equal; also when there is nothing of it."""
+    return not part.numbers or part.unchanged >= SAME_MIN
 
 
 def _zeros(pair: Pair) -> Iterator[Verdict]:
@@ -158,29 +172,30 @@ def _rounded(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
     for made, child in found:
         if made.on_grid and ERRORS_MIN <= made.errors <= ERRORS_MAX:
             yield "quantized", child, (f"deviation {made.errors:.2f} times the rounding error",)
-    near = [made for made, _ in found if made.on_grid and made.errors < ERRORS_MIN]
+    near = [(made, child) for made, child in found if made.on_grid and made.errors < ERRORS_MIN]
     if near:
-        # Most of its numbers are where they were, yet a block has more of them.
-        tuned: Child = "one" if one.levels > other.levels else "other"
-        shown = f"{near[0].errors:.2f} rounding errors from a grid: trained from that file"
-        yield "tuned", tuned, (shown,)
+        shown = f"{near[0][0].errors:.2f} rounding errors from a grid: trained from that file"
+        # Where both lie on it, most numbers are where they were, yet a block has more of them.
+        coarse = near[0][1] if len(near) == 1 else "other" if one.levels > other.levels else "one"
+        yield "tuned", "one" if coarse == "other" else "other", (shown,)
 
 
 def _words(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
     """The same but for more words, or fewer."""
-    if pair.rows[0] == pair.rows[1] or pair.matrices.unchanged < SAME_MIN:
+    same = _untouched(pair.matrices) and _untouched(pair.tables) and _untouched(pair.vectors)
+    if pair.rows[0] == pair.rows[1] or not min(pair.rows) or not same:
         return
     larger: Child = "one" if pair.rows[0] > pair.rows[1] else "other"
     untrained = (one if larger == "one" else other).last_words_alike
     yield (
         "resized",
         larger if untrained else "",
-        (f"{pair.rows[0]} words and {pair.rows[1]}, all else equal",),
+        (f"{pair.rows[0]} words and {pair.rows[1]}, all else that was compared is equal",),
     )
 
 
 def _adapter(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
-    if pair.vectors.unchanged < SAME_MIN or pair.tables.unchanged < SAME_MIN:
+    if not _untouched(pair.vectors) or not _untouched(pair.tables):
         return
     found = low_rank(one.model, other.model, pair.layers)
     if found is not None and found.low:
@@ -223,20 +238,19 @@ def _unnamed(found: Matched) -> Relation:
 
 def _turned(one: Subject, other: Subject, found: Neurons) -> Relation:
     turned = basis(one.model, other.model)
-    kind: Kind = "rotated" if turned is not None and turned.kind == "rotated" else "permuted"
+    kind: Kind = "rotated" if turned == "rotated" else "permuted"
     change = sqrt(max(2 - 2 * found.alike, 0.0))
     return Relation(kind, "", found.log10_p, change, 0.0, _shown(found, turned))
 
 
-def _shown(found: Neurons, turned: Basis | None) -> tuple[str, ...]:
+def _shown(found: Neurons, turned: str | None) -> tuple[str, ...]:
     p = f"p < 1e{LOG10_P_MAX:.0f}" if found.log10_p < LOG10_P_MAX else f"1e{found.log10_p:.0f}"
     lines = [
         f"{found.agreed} of {found.asked} neurons of layer {found.layer} pair up by gate and by "
         f"up, chance {found.chance:.1f}, {p}",
         f"what they answer correlates at {found.alike:.4f}",
     ]
-    if turned is not None:
-        lines.append(f"basis {turned.kind}, fit {turned.fit:.3f}")
+    lines.append(f"directions of the words: {turned or 'not compared'}")
     return tuple(lines)
 
 

@@ -49,6 +49,10 @@ _ENDS: tuple[tuple[str, str], ...] = (
     (r"(model\.norm|output_norm|ln_f|final_layer_norm|^norm)", NORM),
     (r"(mlp\.gate|block_sparse_moe\.gate|ffn_gate_inp)", "router"),
 )  # fmt: skip
+# What a model sees or hears with has layers of its own; they keep their names.
+_TOWERS = frozenset(
+    "visual vision_tower vision_model audio_tower multi_modal_projector mm_projector".split()
+)
 _PATTERNS = tuple((re.compile(rf"(?:^|\.){end}$"), kind) for end, kind in _ENDS)
 _OF_EXPERT = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}
 
@@ -70,6 +74,8 @@ def role_of(name: str) -> Role:
         else:
             kept.append(part)
     text = ".".join(kept)
+    if not _TOWERS.isdisjoint(kept):
+        return Role(layer, text + tail, expert)
     for pattern, kind in _PATTERNS:
         if pattern.search(text):
             return Role(layer, kind + tail, expert)

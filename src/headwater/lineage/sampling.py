@@ -57,11 +57,22 @@ def read_values(model: Model, matrix: Matrix, elements: Places) -> Floats:
 
 
 def read_rows(model: Model, matrix: Matrix, rows: Places, columns: int = 0) -> Floats:
-    """(rows, columns) of the first `columns`, or all; what is no number is 0."""
-    wide = np.arange(min(columns or matrix.columns, matrix.columns), dtype=np.int64)
-    at = matrix.elements(np.repeat(rows, len(wide)), np.tile(wide, len(rows)))
-    found: Floats = np.nan_to_num(read_values(model, matrix, at)).reshape(len(rows), -1)
-    return found
+    """(rows, columns) of the first `columns`, or all; what is no number, or none that is finite,
+    is 0."""
+    wide = min(columns or matrix.columns, matrix.columns)
+    per_unit, unit_bytes = unit(matrix.span.dtype)
+    firsts = matrix.elements(rows, np.zeros(len(rows), np.int64))
+    if wide % per_unit or (firsts % per_unit).any():  # rows that begin within a block
+        at = matrix.elements(np.repeat(rows, wide), np.tile(np.arange(wide), len(rows)))
+        found = read_values(model, matrix, at).reshape(len(rows), wide)
+    else:
+        size = wide // per_unit * unit_bytes
+        starts = matrix.span.start + firsts // per_unit * unit_bytes
+        read = model.files[matrix.file].read
+        raw = b"".join(read(start, start + size) for start in starts.tolist())
+        found = floats(matrix.span.dtype, raw).reshape(len(rows), wide)
+    clean: Floats = np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
+    return clean
 
 
 def _runs(starts: npt.NDArray[np.int64], unit_bytes: int) -> list[tuple[int, int]]:

@@ -27,7 +27,6 @@ VERSION = 1
 SAMPLES = 64  # of a matrix of a layer
 EMBED_SAMPLES = 512
 WORDS = 128  # whose embeddings are held against each other
-LAYERS_MAX = 1_024  # real models have up to some hundred
 _F16_MAX = 65504.0
 
 
@@ -91,7 +90,7 @@ class _Wire(msgspec.Struct, array_like=True):
 
 def sketch_of(model: Model) -> Sketch:
     """The sketch; of no layers when the model has none that are known."""
-    layers = min(model.layers, LAYERS_MAX)
+    layers = model.layers
     samples = np.full((layers, len(MATRICES), SAMPLES), np.nan, np.float16)
     shapes: dict[str, tuple[int, int]] = {}
     for layer in range(layers):

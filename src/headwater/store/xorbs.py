@@ -12,13 +12,21 @@ one whose chunks were packed: it is virtual from then on, and its stored form fa
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Self
 
 import numpy as np
 import xxhash
 
-from headwater.errors import BadRequest, Corrupt, DigestMismatch, Malformed, NotFound, Stale
+from headwater.errors import (
+    BadRequest,
+    Corrupt,
+    DigestMismatch,
+    Malformed,
+    NotFound,
+    Stale,
+    Unavailable,
+)
 from headwater.formats.xet_hash import chunk_hash, xorb_hash
 from headwater.formats.xorb import HEADER_BYTES, SCHEME_NONE, RecordParser, decode_chunk
 from headwater.names import XetHash
@@ -201,7 +209,7 @@ class Xorbs:
                     stored.records(*run)
         except Corrupt:
             here = self._layout
-            with writing(f"xorb {name}"):
+            with suppress(Unavailable), writing(f"xorb {name}"):  # what came is safe without it
                 here.shelf.drop(here.xorb(name), here.virtual(name))
 
 
