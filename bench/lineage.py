@@ -24,10 +24,10 @@ from pathlib import Path
 from kin_peers import PEERS
 from kin_zoo import BASES, DEFAULT, MEMBERS, Member, build, path_of
 
-from headwater.lineage.family import family
 from headwater.lineage.model import File
 from headwater.lineage.relation import relate
 from headwater.lineage.subject import Subject
+from headwater.lineage.tree import trace_all
 
 AIMS = {"parents": 0.97, "relation": 0.93, "direction": 0.90}
 SAME_AS = {"renamed": "ft1"}  # the same numbers under other names: either is right
@@ -130,7 +130,7 @@ def independents(subjects: Mapping[str, Subject], score: Score) -> int:
 def ours(subjects: Mapping[str, Subject], order: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
     return {
         name: [(link.parent, link.kind) for link in one.links]
-        for name, one in family(subjects, order).items()
+        for name, one in trace_all(subjects, order).items()
     }
 
 

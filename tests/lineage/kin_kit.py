@@ -58,7 +58,7 @@ def pruned(values: np.ndarray) -> np.ndarray:
 
 
 def int8(values: np.ndarray) -> np.ndarray:
-    scale = np.abs(values).max(axis=1, keepdims=True) / 127
+    scale = np.maximum(np.abs(values).max(axis=1, keepdims=True), 1e-9) / 127
     return np.rint(values / scale) * scale
 
 

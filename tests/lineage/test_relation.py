@@ -25,6 +25,8 @@ from kin_kit import (
 from lineage_kit import HIDDEN, Tensors, fused, grown, llama
 
 from headwater.lineage.relation import Relation, relate
+from headwater.lineage.roles import Role
+from headwater.lineage.sampling import read_rows
 
 BASE = base()
 LARGE = llama(1)
@@ -65,6 +67,45 @@ def test_a_child(name: str) -> None:
     assert found.evidence
 
 
+def scaled(how: str) -> Tensors:
+    """The base in int8 with its scales in a tensor beside each matrix."""
+    made: dict[str, np.ndarray] = {}
+    for name, values in BASE.items():
+        if ".layers." not in name or values.ndim != 2:
+            made[name] = values
+            continue
+        groups = values.reshape(len(values), -1, 32 if how == "groups" else values.shape[1])
+        largest = np.abs(groups).max(axis=2)
+        codes = np.rint(groups / largest[:, :, None] * 127).astype(np.int8)
+        made[name] = codes.reshape(values.shape)
+        if how == "SCB":
+            made[name.removesuffix(".weight") + ".SCB"] = largest[:, 0]
+        else:
+            made[f"{name}_scale"] = (largest / 127).astype(np.float32)
+    return made
+
+
+@pytest.mark.parametrize("how", ["rows", "groups", "SCB"])
+def test_scales_in_a_tensor_beside_it(how: str) -> None:
+    found = both_ways(BASE, scaled(how))
+    assert (found.kind, found.child) == ("quantized", "other")
+    assert found.change < 0.01
+
+
+def test_blocks_of_scales() -> None:
+    """As DeepSeek has them: one number for 128 rows and 128 columns."""
+    rng = np.random.default_rng(1)
+    codes = rng.integers(-127, 128, (300, 200)).astype(np.int8)
+    scales = rng.random((3, 2)).astype(np.float32)
+    tensors = {"model.layers.0.self_attn.q_proj.weight": codes,
+               "model.layers.0.self_attn.q_proj.weight_scale_inv": scales}  # fmt: skip
+    model = subject(tensors).model  # type: ignore[arg-type]
+    rows = np.array([0, 127, 128, 299])
+    got = read_rows(model, model.matrices[Role(0, "q")], rows)
+    wide = np.repeat(np.repeat(scales, 128, 0), 128, 1)[:300, :200]
+    assert np.array_equal(got, (codes * wide)[rows])
+
+
 @pytest.mark.parametrize("kind", ["Q8_0", "Q5_1", "Q4_0"])
 def test_quantized_by_llama_cpp(tmp_path: Path, kind: str) -> None:
     child = gguf_subject(tmp_path / "a.gguf", BASE, kind)
@@ -91,8 +132,74 @@ def test_trained_from_the_dequantized_file() -> None:
 
 @pytest.mark.parametrize(("kept", "kind"), [((0,), "cut"), ((0, 1, 1), "repeated")])
 def test_layers_cut_or_repeated(kept: tuple[int, ...], kind: str) -> None:
-    found = relate(subject(BASE), subject(cut(BASE, kept)))
+    found = both_ways(BASE, cut(BASE, kept))
     assert (found.kind, found.child) == (kind, "other")
+
+
+def test_what_a_model_sees_with_is_no_layer_of_it() -> None:
+    rng = np.random.default_rng(1)
+    tower = {f"visual.blocks.{n}.mlp.fc1.weight": rng.normal(0, 1, (64, 64)).astype(np.float32)
+             for n in range(6)}  # fmt: skip
+    assert both_ways(BASE, {**BASE, **tower}).kind == "copy"
+
+
+def test_words_alone_make_no_kin() -> None:
+    """A draft model that borrows the table of words."""
+    table = {"model.embed_tokens.weight": BASE["model.embed_tokens.weight"]}
+    assert both_ways(BASE, {**base(2), **table}).kind == "distant"
+    assert not both_ways(BASE, {**cut(base(2), (0,)), **table}).related
+
+
+@pytest.mark.parametrize("count", [20, 50, 100])
+def test_pruned_neurons_of_strangers(count: int) -> None:
+    """They answer nothing, and so are all alike."""
+    stranger = dict(base(2))
+    for name, values in stranger.items():
+        if "gate_proj" in name or "up_proj" in name:
+            stranger[name] = np.concatenate([np.zeros_like(values[:count]), values[count:]])
+    assert both_ways(BASE, stranger).kind == "none"
+
+
+def test_a_row_of_zeros_in_a_quantized_file() -> None:
+    lacking = each(BASE, lambda v: np.concatenate([np.zeros_like(v[:1]), v[1:]]))
+    found = both_ways(lacking, each(lacking, int8))
+    assert (found.kind, found.child) == ("quantized", "other")
+
+
+def test_a_sparse_fine_tune_of_a_pruned_model() -> None:
+    """Few numbers in a block are no grid where most were pruned."""
+    thin = each(BASE, lambda v: np.where(np.abs(v) <= np.quantile(np.abs(v), 0.7), 0, v))
+    mask = {name: values != 0 for name, values in thin.items()}
+    child = {name: v * mask[name] for name, v in trained(thin, 3, 0.02).items()}
+    assert both_ways(thin, child).kind == "tuned"
+
+
+def test_numbers_that_are_not_finite() -> None:
+    one, other = dict(BASE), dict(adapted(BASE, 3))
+    for tensors in (one, other):
+        spoilt = tensors["model.layers.1.self_attn.q_proj.weight"].copy()
+        spoilt[0, :3] = np.inf, -np.inf, np.nan
+        tensors["model.layers.1.self_attn.q_proj.weight"] = spoilt
+    assert both_ways(one, other).kind == "lora"
+    assert both_ways(BASE, one).related
+
+
+def test_models_without_norms() -> None:
+    bare = {name: values for name, values in BASE.items() if "norm" not in name}
+    more = {name: values for name, values in adapted(BASE, 3).items() if "norm" not in name}
+    assert both_ways(bare, dict(bare)).kind == "copy"
+    assert both_ways(bare, more).kind == "lora"
+
+
+def test_a_vocabulary_past_a_power_of_two() -> None:
+    """Other rows would be drawn of it: they are not held against each other."""
+    found = both_ways(BASE, grown(BASE, 300))
+    assert found.kind == "resized"
+
+
+def test_a_missing_table_is_no_change_of_words() -> None:
+    bare = {name: values for name, values in BASE.items() if "embed" not in name}
+    assert both_ways(BASE, bare).kind == "copy"
 
 
 def test_half_floats_of_a_finer_file() -> None:

@@ -17,11 +17,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from headwater.errors import BadRequest, Malformed, NotFound
-from headwater.lineage.family import family
 from headwater.lineage.model import File
-from headwater.lineage.parents import Finding
+from headwater.lineage.parents import Ancestry
 from headwater.lineage.relation import Relation, relate
 from headwater.lineage.subject import Subject
+from headwater.lineage.tree import trace_all
 
 ENDINGS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".onnx")
 MODELS_MAX = 100  # 5,000 pairs, and some 15 MB of rows of each, if they are large
@@ -48,7 +48,7 @@ def lineage(
     if len(named) > MODELS_MAX:
         raise BadRequest(f"{len(named)} models; name at most {MODELS_MAX} at a time")
     models = {str(path): _subject(path) for path in named}
-    found = family(models, list(models) if ordered else None)
+    found = trace_all(models, list(models) if ordered else None)
     if as_json:
         pairs = [(a, b, relate(models[a], models[b])) for a, b in combinations(models, 2)]
         parents = [_parents(name, finding) for name, finding in found.items()]
@@ -58,7 +58,7 @@ def lineage(
     _show(found)
 
 
-def _show(found: Mapping[str, Finding]) -> None:
+def _show(found: Mapping[str, Ancestry]) -> None:
     table = Table()
     for word in ("model", "comes from", "as", "the weights decide", "evidence"):
         table.add_column(word, overflow="fold")
@@ -77,7 +77,7 @@ def _show(found: Mapping[str, Finding]) -> None:
     Console().print(table)
 
 
-def _parents(name: str, finding: Finding) -> dict[str, object]:
+def _parents(name: str, finding: Ancestry) -> dict[str, object]:
     return {
         "name": name,
         "parents": [

@@ -11,7 +11,7 @@ Only headers are read. A file that holds no tensors adds none.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from headwater.formats.gguf import read_gguf
 from headwater.formats.span import Span
 from headwater.formats.spans import gguf_spans, spans
 from headwater.lineage.roles import GATE_UP, MATRICES, QKV, Role, role_of
+from headwater.lineage.scales import Scale, scale_of
 from headwater.lineage.values import readable
 
 Read = Callable[[int, int], bytes]
@@ -52,6 +53,7 @@ class Matrix:
     columns: int
     first_row: int = 0  # in the stored tensor
     heads: int = 0  # of rows in GGUF's order; 0: as they are
+    scale: Scale | None = None  # what the stored numbers are multiplied with
 
     @property
     def readable(self) -> bool:
@@ -81,12 +83,14 @@ class Model:
         """What the headers of the files say. Of two tensors of one role the first counts."""
         read = [_tensors(file) for file in files]
         found = [(at, span) for at, (_, tensors) in enumerate(read) for span in tensors]
+        named = [{span.name: span for span in tensors} for _, tensors in read]
         whole: dict[Role, Matrix] = {}
         for at, span in found:
             role = role_of(span.name)
             (q, k), _ = read[at]
             turned = {"q": q, "k": k, "q.bias": q, "k.bias": k}.get(role.kind, 0)
-            whole.setdefault(role, _matrix(role, at, span, turned))
+            matrix = replace(_matrix(role, at, span, turned), scale=scale_of(span, named[at]))
+            whole.setdefault(role, matrix)
         matrices: dict[Role, Matrix] = {}
         for matrix in whole.values():
             for part in _parts(matrix, whole):
@@ -127,7 +131,7 @@ def _parts(fused: Matrix, all_: dict[Role, Matrix]) -> Iterator[Matrix]:
     at = 0
     for name, count in rows:
         role = fused.role._replace(kind=f"{name}.{bias}" if bias else name)
-        yield Matrix(role, fused.file, fused.span, count, fused.columns, at)
+        yield replace(fused, role=role, rows=count, first_row=at)
         at += count
 
 

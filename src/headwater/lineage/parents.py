@@ -1,6 +1,6 @@
 """Whom a model comes from, among others that may be its relatives.
 
-    trace(target, others, earlier) -> Finding
+    trace(target, others, earlier) -> Ancestry
 
 In this order: whoever it was made from by losing something (quantized, pruned, cut, of more words);
 of which it is a copy, in this basis or another; the models it was merged from; else the model from
@@ -45,7 +45,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Ancestry:
     """Links to parents, and what every one of the others is to the model (it is their `other`)."""
 
     links: tuple[Link, ...]
@@ -55,14 +55,14 @@ class Finding:
 
 def trace(
     target: Subject, others: Mapping[str, Subject], earlier: Sequence[str] | None = None
-) -> Finding:
+) -> Ancestry:
     """The parents of `target` among `others`."""
     relations = {name: relate(other, target) for name, other in others.items()}
     lost = [name for name, found in relations.items()
             if found.kind in LOSSES and found.child == "other"]  # fmt: skip
     if lost:
         best = min(lost, key=lambda name: relations[name].change)
-        return Finding((Link(best, relations[best].kind, True),), relations)
+        return Ancestry((Link(best, relations[best].kind, True),), relations)
     able = [name for name, found in relations.items()
             if found.related and found.child != "one"]  # fmt: skip
     if earlier is not None:
@@ -70,7 +70,7 @@ def trace(
     copied = [name for name in able if _is_copy(relations[name])]
     if copied:
         best = min(copied, key=lambda name: relations[name].change)
-        return Finding((Link(best, relations[best].kind, False),), relations)
+        return Ancestry((Link(best, relations[best].kind, False),), relations)
     trained = [
         name
         for name in able
@@ -81,7 +81,7 @@ def trace(
     if merged is not None:
         links, errors = merged
         shown = " + ".join(f"{link.weight:.2f} x {link.parent}" for link in links)
-        return Finding(
+        return Ancestry(
             links, relations, (f"recomputed as {shown}: {errors:.2f} rounding errors left",)
         )
     adapted = [name for name in trained if relations[name].kind == "lora"]
@@ -94,8 +94,8 @@ def trace(
     if parent is None and hidden and (earlier is not None or not cloud.names):
         parent = min(hidden, key=lambda name: relations[name].change)
     if parent is None:
-        return Finding((), relations)
-    return Finding((Link(parent, relations[parent].kind, False),), relations)
+        return Ancestry((), relations)
+    return Ancestry((Link(parent, relations[parent].kind, False),), relations)
 
 
 def _is_copy(found: Relation) -> bool:

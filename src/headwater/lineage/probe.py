@@ -59,7 +59,8 @@ def probe_of(model: Model) -> Probe:
         elif role.kind in (*MATRICES, EMBED, HEAD):
             rows[role] = read_rows(model, matrix, rows_of(matrix))
         if role in rows:
-            sizes[role], dtypes[role] = (matrix.rows, matrix.columns), matrix.span.dtype
+            sizes[role] = matrix.rows, matrix.columns
+            dtypes[role] = matrix.span.dtype if matrix.scale is None else "F32"
     bits = {role: used_bits(values, dtypes[role]) for role, values in rows.items()}
     return Probe(rows, sizes, dtypes, bits, model.layers)
 

@@ -86,10 +86,10 @@ def relate(one: Subject, other: Subject) -> Relation:
     return Relation(kind, child, p, all_.change, all_.unchanged, lines, all_.same)
 
 
-Verdict = tuple[Kind, Child, tuple[str, ...]]
+Ruling = tuple[Kind, Child, tuple[str, ...]]
 
 
-def _rules(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
+def _rules(one: Subject, other: Subject, pair: Pair) -> Iterator[Ruling]:
     """What fits, the most telling first."""
     yield from _layers(one, other, pair)
     yield from _copies(one, other, pair)
@@ -106,7 +106,7 @@ def _rules(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
     yield "tuned", "", tuple(lines)
 
 
-def _layers(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
+def _layers(one: Subject, other: Subject, pair: Pair) -> Iterator[Ruling]:
     """Layers cut out, or repeated. Each layer of the longer one is held against the shorter's: if
     several are the same, it is the child, else the shorter one is."""
     if pair.layers_one == len(pair.layers):
@@ -125,9 +125,9 @@ def _layers(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
         yield "cut", shorter, (shown,)
 
 
-def _copies(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
+def _copies(one: Subject, other: Subject, pair: Pair) -> Iterator[Ruling]:
     """The same numbers, perhaps in another type."""
-    grown = pair.rows[0] != pair.rows[1]
+    grown = min(pair.rows) and pair.rows[0] != pair.rows[1]
     if pair.all.unchanged < SAME_MIN or not _untouched(pair.vectors) or grown:
         return
     if one.quantized != other.quantized:
@@ -146,7 +146,7 @@ def _untouched(part: Part) -> bool:
     return not part.numbers or part.unchanged >= SAME_MIN
 
 
-def _zeros(pair: Pair) -> Iterator[Verdict]:
+def _zeros(pair: Pair) -> Iterator[Ruling]:
     part = pair.matrices
     if not part.numbers:
         return
@@ -161,7 +161,7 @@ def _zeros(pair: Pair) -> Iterator[Verdict]:
         yield "pruned", child, (shown,)
 
 
-def _rounded(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
+def _rounded(one: Subject, other: Subject, pair: Pair) -> Iterator[Ruling]:
     """One lies on a grid that the other was rounded to."""
     back = _inverse(pair.layers, pair.layers_one)
     found: list[tuple[Rounding, Child]] = []
@@ -180,7 +180,7 @@ def _rounded(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
         yield "tuned", "one" if coarse == "other" else "other", (shown,)
 
 
-def _words(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
+def _words(one: Subject, other: Subject, pair: Pair) -> Iterator[Ruling]:
     """The same but for more words, or fewer."""
     same = _untouched(pair.matrices) and _untouched(pair.tables) and _untouched(pair.vectors)
     if pair.rows[0] == pair.rows[1] or not min(pair.rows) or not same:
@@ -194,7 +194,7 @@ def _words(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
     )
 
 
-def _adapter(one: Subject, other: Subject, pair: Pair) -> Iterator[Verdict]:
+def _adapter(one: Subject, other: Subject, pair: Pair) -> Iterator[Ruling]:
     if not _untouched(pair.vectors) or not _untouched(pair.tables):
         return
     found = low_rank(one.model, other.model, pair.layers)

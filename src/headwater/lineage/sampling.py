@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from headwater.lineage.model import Matrix, Model, Places
 from headwater.lineage.roles import EMBED, HEAD
+from headwater.lineage.scales import factors
 from headwater.lineage.values import Floats, floats, unit
 
 GAP_BYTES_MAX = 4096  # between two places that one read fetches: a page, the least a disk gives
@@ -53,6 +54,9 @@ def read_values(model: Model, matrix: Matrix, elements: Places) -> Floats:
         raw[first:last] = data[offsets]
     values = floats(matrix.span.dtype, raw.tobytes()).reshape(len(wanted), per_unit)
     found: Floats = values[back, within]
+    if matrix.scale is not None:
+        rows, columns = np.divmod(elements, matrix.columns)
+        found = found * _factors(model, matrix, rows, columns)
     return found
 
 
@@ -71,8 +75,17 @@ def read_rows(model: Model, matrix: Matrix, rows: Places, columns: int = 0) -> F
         read = model.files[matrix.file].read
         raw = b"".join(read(start, start + size) for start in starts.tolist())
         found = floats(matrix.span.dtype, raw).reshape(len(rows), wide)
+        if matrix.scale is not None:
+            stored = firsts[:, None] // matrix.columns
+            found = found * _factors(model, matrix, stored, np.arange(wide)[None])
     clean: Floats = np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
     return clean
+
+
+def _factors(model: Model, matrix: Matrix, rows: Places, columns: Places) -> Floats:
+    assert matrix.scale is not None
+    size = int(np.prod(matrix.span.shape, dtype=np.int64)) // matrix.columns, matrix.columns
+    return factors(model.files[matrix.file].read, matrix.scale, size, rows, columns)
 
 
 def _runs(starts: npt.NDArray[np.int64], unit_bytes: int) -> list[tuple[int, int]]:

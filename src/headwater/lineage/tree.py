@@ -1,6 +1,6 @@
 """Several models at once: the parents of each among the others.
 
-    family(subjects, order) -> {name: Finding}
+    trace_all(subjects, order) -> {name: Ancestry}
     near(subjects) -> {name: names}        those that may be relatives, by their sketches
 
 With `order` (names, the oldest first) each is traced among those before it. Without, what the
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from headwater.lineage.parents import Finding, trace
+from headwater.lineage.parents import Ancestry, trace
 from headwater.lineage.search import Index
 from headwater.lineage.subject import Subject
 
@@ -20,9 +20,9 @@ ALL_PAIRS_MAX = 24  # models; of more only those pairs are compared that may be 
 NEAREST = 24  # of each model: siblings crowd the list before its parent
 
 
-def family(
+def trace_all(
     subjects: Mapping[str, Subject], order: Sequence[str] | None = None
-) -> dict[str, Finding]:
+) -> dict[str, Ancestry]:
     """What each of them comes from."""
     likely = near(subjects)
     if order is not None:

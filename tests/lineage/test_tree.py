@@ -22,8 +22,8 @@ from kin_kit import (
 )
 from lineage_kit import HIDDEN, fused
 
-from headwater.lineage.family import family, near
 from headwater.lineage.subject import Subject
+from headwater.lineage.tree import near, trace_all
 
 Truth = dict[str, tuple[str, ...]]
 TRUTH: Truth = {
@@ -66,7 +66,7 @@ def subjects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Subject]:
 
 
 def test_in_order_of_arrival(subjects: dict[str, Subject]) -> None:
-    found = family(subjects, list(subjects))
+    found = trace_all(subjects, list(subjects))
     assert {name: _parents(one.links) for name, one in found.items()} == {
         name: tuple(sorted(parents)) for name, parents in TRUTH.items()
     }
@@ -83,7 +83,7 @@ def test_in_order_of_arrival(subjects: dict[str, Subject]) -> None:
 
 
 def test_without_an_order_what_the_weights_decide(subjects: dict[str, Subject]) -> None:
-    found = family(subjects)
+    found = trace_all(subjects)
     for name in ("half", "task", "int4", "q8", "pruned", "cut"):
         parents = _parents(found[name].links)
         twin = tuple(sorted("chat" if parent == "renamed" else parent for parent in parents))
@@ -99,7 +99,7 @@ def test_without_an_order_what_the_weights_decide(subjects: dict[str, Subject]) 
 def test_what_comes_later_is_no_parent(subjects: dict[str, Subject]) -> None:
     """The quantized file is here, its source is not yet: its parent is the base."""
     order = ["base", "int4"]
-    found = family({name: subjects[name] for name in order}, order)
+    found = trace_all({name: subjects[name] for name in order}, order)
     assert found["base"].links == ()
     assert _parents(found["int4"].links) == ("base",)
 
@@ -107,11 +107,11 @@ def test_what_comes_later_is_no_parent(subjects: dict[str, Subject]) -> None:
 def test_of_many_only_likely_pairs(
     subjects: dict[str, Subject], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headwater.lineage.family.ALL_PAIRS_MAX", 3)
+    monkeypatch.setattr("headwater.lineage.tree.ALL_PAIRS_MAX", 3)
     likely = near(subjects)
     assert likely["stranger"] == set()
     assert {"base", "chat2", "int4"} <= likely["chat"]
-    found = family(subjects, list(subjects))
+    found = trace_all(subjects, list(subjects))
     assert _parents(found["half"].links) == ("chat", "code")
 
 
