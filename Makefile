@@ -46,7 +46,7 @@ fast: setup
 # The store's tests once more, with every blob in a bucket of a real S3 server (Ceph's radosgw,
 # started and stopped by them; skipped, with the reason, where it is not installed).
 s3: setup
-	HEADWATER_TEST_STORE=s3 TMPDIR=$(FAST_TMP) $(BIN)/pytest -n 2 tests/store
+	HEADWATER_TEST_STORE=s3 TMPDIR=$(FAST_TMP) $(BIN)/pytest -n $(JOBS) tests/store
 
 # And what takes minutes for itself, on a core that the clients leave.
 clients: setup

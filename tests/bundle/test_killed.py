@@ -22,8 +22,8 @@ pytestmark = [
 
 STEP = {"fsync": 5, "link": 3, "rename": 1, "unlink": 4}  # every so many calls is one run
 if not FULL:
-    STEP = {call: 3 * step for call, step in STEP.items()}
-EXPORT_STEP = 1 if FULL else 4
+    STEP = {call: 6 * step for call, step in STEP.items()}
+EXPORT_STEP = 1 if FULL else 6
 TRIES_MAX = 40
 
 

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 
 WRITERS = 100  # at once
 UPLOADS_EACH = 4
-ROUNDS = 6 if FULL else 3
+ROUNDS = 6 if FULL else 2
 READY_S_MAX = 5.0
 READY_SHARE_MAX = 2.5  # of a clean start in the same run: what a busy machine is held to
 LFS_BYTES = 300_000

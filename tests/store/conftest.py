@@ -19,6 +19,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent)]
 import store_kit  # noqa: E402  (it lies in the folder that was just added)
 from rgw import Ceph, NotHere, ceph  # noqa: E402
 
+from effort import FULL  # noqa: E402
 from headwater.store import Store  # noqa: E402
 
 
@@ -44,6 +45,8 @@ def where(request: pytest.FixtureRequest) -> None:
 def only_local(request: pytest.FixtureRequest) -> None:
     if store_kit.IN_BUCKET and request.node.get_closest_marker("local_disk"):
         pytest.skip("about files and system calls of a local disk")
+    if store_kit.IN_BUCKET and not FULL and request.node.get_closest_marker("coding"):
+        pytest.skip("about what forms come to, wherever they lie: with HEADWATER_TEST_FULL only")
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from headwater.store import Store
 from headwater.store.locks import lock_of
 
 HERE = Path(__file__).resolve().parent
-MOST = 10_000 if FULL else 4  # points of each kind of call
+MOST = 10_000 if FULL else 3  # points of each kind of call
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:

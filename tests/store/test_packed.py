@@ -51,6 +51,7 @@ def check_ranges(store: Store, oid: Digest, data: bytes, seed: int = 0) -> None:
         assert get(store, oid, start, stop) == data[start:stop]
 
 
+@pytest.mark.coding
 def test_a_family_takes_a_fraction(store: Store) -> None:
     """The second member costs what changed; the third, the same tensors under other names, next
     to nothing. Every byte of each comes back."""
@@ -114,6 +115,7 @@ def added(store: Store, arrays: Arrays, *bases: Digest) -> float:
     return (on_disk(store) - size) / len(data)
 
 
+@pytest.mark.coding
 def test_what_is_computed_from_others_costs_next_to_nothing(store: Store) -> None:
     """Merges, an adapter merged in, another type: a formula and its proof, no weights."""
     base, one, two = model(1, 128), tuned(model(1, 128), 2), tuned(model(1, 128), 3)
@@ -218,6 +220,7 @@ def test_what_is_no_weights(store: Store, size: int, kind: str) -> None:
         assert len(files_of(store, "blobs/**/*")) == len(files_of(store)) == 1
 
 
+@pytest.mark.coding
 def test_an_edited_file_shares_what_was_not_edited(store: Store) -> None:
     data = random.Random(1).randbytes(6_000_000)
     text = data.hex().encode()  # compressible, or it would stay plain
@@ -229,6 +232,7 @@ def test_an_edited_file_shares_what_was_not_edited(store: Store) -> None:
     check_ranges(store, oid, edited)
 
 
+@pytest.mark.coding
 def test_packing_again_against_a_better_base(store: Store) -> None:
     """An old checkpoint came first; the true root comes later and the child is packed around it."""
     far, root = safetensors(model(9)), safetensors(BASE)
@@ -248,6 +252,7 @@ def test_packing_again_against_a_better_base(store: Store) -> None:
     assert findings(store) == []
 
 
+@pytest.mark.coding
 def test_the_smallest_forms_are_smaller_and_stay(store: Store) -> None:
     """A file that nobody asks for is packed once more, and not undone by the next repack."""
     base = model(1, 256)
