@@ -47,7 +47,7 @@ def lineage(
     named = list(dict.fromkeys(paths))
     if len(named) > MODELS_MAX:
         raise BadRequest(f"{len(named)} models; name at most {MODELS_MAX} at a time")
-    models = {str(path): _subject(path) for path in named}
+    models = {str(path): subject_at(path) for path in named}
     found = trace_all(models, list(models) if ordered else None)
     if as_json:
         pairs = [(a, b, relate(models[a], models[b])) for a, b in combinations(models, 2)]
@@ -103,7 +103,7 @@ def _pair(one: str, other: str, found: Relation) -> dict[str, object]:
     }
 
 
-def _subject(path: Path) -> Subject:
+def subject_at(path: Path) -> Subject:
     """A file, or all shards in a folder. NotFound, or Malformed when it has no tensors."""
     try:
         shards = [path]
