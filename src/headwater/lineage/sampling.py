@@ -20,6 +20,7 @@ from headwater.lineage.roles import EMBED, HEAD
 from headwater.lineage.scales import factors
 from headwater.lineage.values import Floats, floats, unit
 
+NUMBER_MAX = 1e15  # the square of such a number, times any width, still fits a float32
 GAP_BYTES_MAX = 4096  # between two places that one read fetches: a page, the least a disk gives
 
 
@@ -40,7 +41,8 @@ def places(matrix: Matrix, count: int, purpose: str) -> tuple[Places, Places]:
 
 
 def read_values(model: Model, matrix: Matrix, elements: Places) -> Floats:
-    """The numbers of the stored tensor at `elements`, in their order."""
+    """The numbers of the stored tensor at `elements`, in their order. What is no number, or too
+    large to compute with, is 0."""
     per_unit, unit_bytes = unit(matrix.span.dtype)
     units, within = np.divmod(elements, per_unit)
     wanted, back = np.unique(units, return_inverse=True)
@@ -57,12 +59,11 @@ def read_values(model: Model, matrix: Matrix, elements: Places) -> Floats:
     if matrix.scale is not None:
         rows, columns = np.divmod(elements, matrix.columns)
         found = found * _factors(model, matrix, rows, columns)
-    return found
+    return _sound(found)
 
 
 def read_rows(model: Model, matrix: Matrix, rows: Places, columns: int = 0) -> Floats:
-    """(rows, columns) of the first `columns`, or all; what is no number, or none that is finite,
-    is 0."""
+    """(rows, columns) of the first `columns`, or all of them."""
     wide = min(columns or matrix.columns, matrix.columns)
     per_unit, unit_bytes = unit(matrix.span.dtype)
     firsts = matrix.elements(rows, np.zeros(len(rows), np.int64))
@@ -78,8 +79,12 @@ def read_rows(model: Model, matrix: Matrix, rows: Places, columns: int = 0) -> F
         if matrix.scale is not None:
             stored = firsts[:, None] // matrix.columns
             found = found * _factors(model, matrix, stored, np.arange(wide)[None])
-    clean: Floats = np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
-    return clean
+    return _sound(found)
+
+
+def _sound(values: Floats) -> Floats:
+    found: Floats = np.where(np.abs(values) < NUMBER_MAX, values, np.float32(0))
+    return found
 
 
 def _factors(model: Model, matrix: Matrix, rows: Places, columns: Places) -> Floats:

@@ -19,6 +19,7 @@ from headwater.formats.span import Span
 from headwater.lineage.values import Floats, floats
 
 SCALED = ("I8", "F8_E4M3", "F8_E5M2")
+FACTOR_MAX = 1e15  # what is larger, or no number, is no scale
 TYPES = ("F32", "F16", "BF16")  # of scales
 BYTES_MAX = 16 * 2**20  # of a tensor of scales; one number in 128 of the largest matrices has 7 MB
 _BLOCK = 128
@@ -73,5 +74,6 @@ def factors(
         np.minimum(place // across[side], shape[side] - 1)
         for side, place in enumerate((rows, columns))
     ]
-    found: Floats = np.asarray(table[at[0], at[1]], np.float32)
-    return found
+    with np.errstate(over="ignore", invalid="ignore"):
+        found: Floats = np.asarray(table[at[0], at[1]], np.float32)
+    return np.where(np.abs(found) < FACTOR_MAX, found, np.float32(0))

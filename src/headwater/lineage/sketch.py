@@ -20,7 +20,7 @@ import numpy.typing as npt
 from headwater.errors import Malformed
 from headwater.lineage.model import Matrix, Model
 from headwater.lineage.roles import EMBED, MATRICES, Role
-from headwater.lineage.sampling import places, read_values
+from headwater.lineage.sampling import places, read_rows, read_values
 from headwater.lineage.values import Floats
 
 VERSION = 1
@@ -114,18 +114,15 @@ def _sampled(model: Model, matrix: Matrix, count: int) -> Floats:
 
 
 def _f16(values: Floats) -> npt.NDArray[np.float16]:
-    """As half floats; what is no number, or too large for one, as the nearest that is."""
-    sound = np.nan_to_num(values, nan=0.0, posinf=_F16_MAX, neginf=-_F16_MAX)
-    return np.clip(sound, -_F16_MAX, _F16_MAX).astype(np.float16)
+    """As half floats; what is too large for one, as the nearest that is not."""
+    return np.clip(values, -_F16_MAX, _F16_MAX).astype(np.float16)
 
 
 def _gram(model: Model, table: Matrix) -> npt.NDArray[np.int8]:
     """Cosines of some words' embeddings, as parts of 127."""
     chosen, _ = places(table, WORDS, "words")
     rows = np.unique(chosen)
-    columns = np.arange(table.columns, dtype=np.int64)
-    at = table.elements(np.repeat(rows, table.columns), np.tile(columns, len(rows)))
-    values = np.nan_to_num(read_values(model, table, at).reshape(len(rows), -1))
+    values = read_rows(model, table, rows).astype(np.float64)
     norms = np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-30)
     unit = values / norms
     cosines = np.clip(unit @ unit.T, -1, 1)[np.triu_indices(len(rows), 1)]
