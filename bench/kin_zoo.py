@@ -1,4 +1,4 @@
-"""A zoo of models whose ancestry is known: five bases of two architectures, 22 members each.
+"""A zoo of models whose ancestry is known: five bases of two architectures, 23 members each.
 
     python bench/kin_zoo.py [--cache DIR] [--seed N] [--jobs N]
 

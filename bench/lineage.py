@@ -63,10 +63,10 @@ def name_of(number: int, member: str) -> str:
     return f"{BASES[number][0]}-{number}/{member}"
 
 
-def judge(found: Mapping[str, Sequence[tuple[str, str]]]) -> Score:
+def judge(found: Mapping[str, Sequence[tuple[str, str]]], chosen: Sequence[int]) -> Score:
     """`found`: of each model its parents, each with the kind of edge."""
     score = Score()
-    for number in range(len(BASES)):
+    for number in chosen:
         for member in MEMBERS:
             name = name_of(number, member.name)
             told = [(_plain(parent), kind) for parent, kind in found[name]]
@@ -94,9 +94,9 @@ def _plain(name: str) -> str:
     return f"{group}/{SAME_AS.get(member, member)}"
 
 
-def directions(subjects: Mapping[str, Subject], score: Score) -> None:
+def directions(subjects: Mapping[str, Subject], score: Score, chosen: Sequence[int]) -> None:
     """Of each edge whose direction the weights decide, asked without any order."""
-    for number in range(len(BASES)):
+    for number in chosen:
         for member in MEMBERS:
             if not member.decidable or member.kind == "merged":
                 continue
@@ -105,12 +105,12 @@ def directions(subjects: Mapping[str, Subject], score: Score) -> None:
             score.add("direction", found.child == "other", f"{child}: {found.child or 'open'}")
 
 
-def independents(subjects: Mapping[str, Subject], score: Score) -> int:
+def independents(subjects: Mapping[str, Subject], score: Score, chosen: Sequence[int]) -> int:
     """Pairs of two families, and of a twin or student with the rest of its own: none is related."""
     count = 0
     names = ("base", "ft2", "twin", "student", "q4", "permuted")
-    for one in range(len(BASES)):
-        for other in range(one + 1, len(BASES)):
+    for one in chosen:
+        for other in chosen[chosen.index(one) + 1 :]:
             for a in names:
                 for b in names:
                     count += 1
@@ -144,31 +144,30 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, default=DEFAULT)
     parser.add_argument("--seed", type=int, nargs="+", default=[1])
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--families", type=int, nargs="+", default=list(range(len(BASES))))
     args = parser.parse_args()
     good = True
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     for seed in args.seed:
         if not all(
-            path_of(args.cache, seed, n, m.name).exists()
-            for n in range(len(BASES))
-            for m in MEMBERS
+            path_of(args.cache, seed, n, m.name).exists() for n in args.families for m in MEMBERS
         ):
             build(args.cache.absolute(), seed, args.jobs)
         with ExitStack() as stack:
-            good &= run(stack, args.cache, seed)
+            good &= run(stack, args.cache, seed, args.families)
     return 0 if good else 1
 
 
-def run(stack: ExitStack, cache: Path, seed: int) -> bool:
+def run(stack: ExitStack, cache: Path, seed: int, chosen: Sequence[int]) -> bool:
     """One zoo; whether the aims were met."""
-    order = [name_of(n, m.name) for m in MEMBERS for n in range(len(BASES))]
+    order = [name_of(n, m.name) for m in MEMBERS for n in chosen]
     began = time.process_time()
     subjects = {}
     for name in order:
         group, _, member = name.partition("/")
         subjects[name] = subject(stack, path_of(cache, seed, int(group.split("-")[1]), member))
     read_s = time.process_time() - began
-    print(f"\nseed {seed}: {len(order)} models of {len(BASES)} families, read in {read_s:.0f} s\n")
+    print(f"\nseed {seed}: {len(order)} models of {len(chosen)} families, read in {read_s:.0f} s\n")
     print("| method | parents | relation | direction | false edges | CPU s |\n" + "|---" * 6 + "|")
     methods: dict[str, Callable[[], dict[str, list[tuple[str, str]]]]] = {
         "headwater": lambda: ours(subjects, order),
@@ -177,12 +176,13 @@ def run(stack: ExitStack, cache: Path, seed: int) -> bool:
     mine, pairs = Score(), 0
     for name, method in methods.items():
         began = time.process_time()
-        score = judge(method())
+        score = judge(method(), chosen)
+        took_s = time.process_time() - began
         if name == "headwater":
-            directions(subjects, score)
-            pairs = independents(subjects, score)
+            directions(subjects, score, chosen)
+            pairs = independents(subjects, score, chosen)
             mine = score
-        print(row(name, score, time.process_time() - began), flush=True)
+        print(row(name, score, took_s), flush=True)
     print(f"\n{pairs} pairs of strangers compared; of headwater:")
     for line in (*mine.wrong, *(f"false edge: {edge}" for edge in mine.false)):
         print(f"  {line}")
