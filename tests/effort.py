@@ -1,9 +1,9 @@
 """How much of what could be tried is tried.
 
 An everyday run, which must end within minutes on a small machine, takes a sample of large
-matrices and fewer cases of each property, other ones each time: `pytest --randomly-seed=N`, with the
-N that a run printed, takes the same again. With HEADWATER_TEST_FULL=1, for a release, everything is
-tried.
+matrices and fewer cases of each property, other ones each time: `pytest --randomly-seed=N`, with
+the N that a run printed, takes the same again. With HEADWATER_TEST_FULL=1, for a release,
+everything is tried.
 """
 
 from __future__ import annotations
