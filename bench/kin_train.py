@@ -8,20 +8,19 @@ words), of two million numbers.
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
-import zoo_text
+import zoo_train
 from kin_derive import Derived
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from zoo_train import BATCH, SEQ_TOKENS, Run, State, as_bf16, as_f32, fit, prepare, write
 
 VOCAB = 4_096
+CHARS_MAX = 4_000_000  # of the text that the tokenizer is made from
 HIDDEN, INNER, LAYERS, HEADS = 128, 352, 6, 4
 STEPS = {"early": 240, "base": 300, "late": 340}
 TUNING = 90  # steps of a fine-tune
@@ -69,27 +68,7 @@ def loaded(family: Family, state: State) -> torch.nn.Module:
 
 
 def make_tokenizer(path: Path) -> Tokenizer:
-    if not path.exists():
-        made = Tokenizer(models.BPE())
-        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        made.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=VOCAB,
-            special_tokens=["<s>", "</s>"],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        )
-        made.train_from_iterator([text_of("code")[:4_000_000]], trainer)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        made.save(str(path))
-    return Tokenizer.from_file(str(path))
-
-
-@cache
-def text_of(name: str) -> str:
-    if name == "prose":
-        return zoo_text.prose()
-    return zoo_text.code("" if name == "code" else name, chars_max=6_000_000)
+    return zoo_train.make_tokenizer(path, VOCAB, CHARS_MAX)
 
 
 class Trainer:
@@ -116,7 +95,7 @@ class Trainer:
 
     def batches(self, text: str, rng: random.Random) -> Iterator[torch.Tensor]:
         if text not in self._ids:
-            self._ids[text] = torch.tensor(self.tokenizer.encode(text_of(text)).ids)
+            self._ids[text] = torch.tensor(self.tokenizer.encode(zoo_train.corpus(text)).ids)
         ids = self._ids[text]
         while True:
             starts = [rng.randrange(len(ids) - SEQ_TOKENS) for _ in range(BATCH)]
@@ -188,7 +167,3 @@ class Trainer:
 
 def _seed(family: Family, name: str) -> int:
     return 1 + family.seed * 1_000 + sum(ord(c) * (n + 1) for n, c in enumerate(name)) % 997
-
-
-def as_numpy(state: State) -> dict[str, np.ndarray]:
-    return {key: value.float().numpy() for key, value in state.items()}

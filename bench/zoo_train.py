@@ -179,19 +179,19 @@ def embedder(folder: Path, package: Path, base: Path, run: Run, progress: Progre
 # The Llama
 
 
-def make_tokenizer(path: Path) -> Tokenizer:
-    """A byte-level BPE of the text that the model is pretrained on."""
+def make_tokenizer(path: Path, vocab_size: int = VOCAB, chars_max: int | None = None) -> Tokenizer:
+    """A byte-level BPE of the text that the model is pretrained on, or of its beginning."""
     if not path.exists():
         made = Tokenizer(models.BPE())
         made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         made.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=VOCAB,
+            vocab_size=vocab_size,
             special_tokens=["<s>", "</s>"],
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        made.train_from_iterator([corpus("code")], trainer)
+        made.train_from_iterator([corpus("code")[:chars_max]], trainer)
         path.parent.mkdir(parents=True, exist_ok=True)
         made.save(str(path))
     return Tokenizer.from_file(str(path))

@@ -50,7 +50,10 @@ def lineage(
     models = {str(path): subject_at(path) for path in named}
     found = trace_all(models, list(models) if ordered else None)
     if as_json:
-        pairs = [(a, b, relate(models[a], models[b])) for a, b in combinations(models, 2)]
+        pairs = [
+            (a, b, found[b].relations.get(a) or relate(models[a], models[b]))
+            for a, b in combinations(models, 2)
+        ]
         parents = [_parents(name, finding) for name, finding in found.items()]
         told = {"models": parents, "pairs": [_pair(*pair) for pair in pairs]}
         print(json.dumps(told, indent=1, allow_nan=False))

@@ -54,10 +54,16 @@ class Ancestry:
 
 
 def trace(
-    target: Subject, others: Mapping[str, Subject], earlier: Sequence[str] | None = None
+    target: Subject,
+    others: Mapping[str, Subject],
+    earlier: Sequence[str] | None = None,
+    known: Mapping[str, Relation] | None = None,
 ) -> Ancestry:
-    """The parents of `target` among `others`."""
-    relations = {name: relate(other, target) for name, other in others.items()}
+    """The parents of `target` among `others`. `known`: relations that were found before."""
+    found_before = known or {}
+    relations = {
+        name: found_before.get(name) or relate(other, target) for name, other in others.items()
+    }
     lost = [name for name, found in relations.items()
             if found.kind in LOSSES and found.child == "other"]  # fmt: skip
     if lost:

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from blake3 import blake3
 
 from headwater.lineage.model import LAYERS_MAX, Matrix, Model
 from headwater.lineage.roles import EMBED, HEAD, MATRICES, Role
-from headwater.lineage.sampling import read_rows
+from headwater.lineage.sampling import drawn, read_rows
 from headwater.lineage.values import Floats
 
 PROBE_NUMBERS = 16_384  # of a matrix of a layer
@@ -27,16 +26,16 @@ TABLE_NUMBERS = 131_072  # of a table of words: most of a small model is there
 VECTOR_MAX = 65_536  # of a norm or bias
 EXPERTS = 2  # of each layer whose matrices are read: there are up to hundreds
 
-# Bits of the significand, the leading one with them. What is quantized is finer than any cast.
 _LEAST = {  # from where on numbers have all bits, and the step below that
     "F16": (2.0**-14, 2.0**-24), "F8_E4M3": (2.0**-6, 2.0**-9), "F8_E5M2": (2.0**-14, 2.0**-16),
 }  # fmt: skip
+# Bits of the significand, the leading one with them. What is quantized is finer than any cast.
 _BITS = {"F64": 53, "F32": 24, "F16": 11, "BF16": 8, "F8_E4M3": 4, "F8_E5M2": 3}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probe:
-    """`rows` of matrices, one row of each vector; `numbers` of which rows they are."""
+    """`rows` of matrices, and one row of each vector."""
 
     rows: dict[Role, Floats]
     sizes: dict[Role, tuple[int, int]]  # rows and columns of the whole matrix
@@ -75,8 +74,7 @@ def rows_of(matrix: Matrix, numbers: int = 0) -> npt.NDArray[np.int64]:
     if count >= known:
         return np.arange(known, dtype=np.int64)
     text = f"probe {matrix.role.kind} {known} {matrix.columns}"
-    drawn = np.frombuffer(blake3(text.encode("utf-8", "replace")).digest(16 * count), "<u8")
-    return np.unique(drawn % known)[:count].astype(np.int64)
+    return np.unique(drawn(text, 2 * count) % known)[:count].astype(np.int64)
 
 
 def significand(dtype: str) -> int:

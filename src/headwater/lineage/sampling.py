@@ -33,11 +33,16 @@ def places(matrix: Matrix, count: int, purpose: str) -> tuple[Places, Places]:
         rows = 1 << (rows.bit_length() - 1) if rows else 0
     if rows * matrix.columns <= count:
         return np.divmod(np.arange(rows * matrix.columns, dtype=np.int64), matrix.columns)
-    # A hash and not numpy's generator, whose numbers may be others in a later release.
     text = f"{purpose} {matrix.role.kind} {rows} {matrix.columns}"
-    drawn = np.frombuffer(blake3(text.encode("utf-8", "replace")).digest(16 * count), "<u8")
-    at = drawn[:count] % rows, drawn[count:] % matrix.columns
+    numbers = drawn(text, 2 * count)
+    at = numbers[:count] % rows, numbers[count:] % matrix.columns
     return at[0].astype(np.int64), at[1].astype(np.int64)
+
+
+def drawn(text: str, count: int) -> npt.NDArray[np.uint64]:
+    """Numbers that follow from a text alone. A hash and not numpy's generator, whose numbers may be
+    others in a later release."""
+    return np.frombuffer(blake3(text.encode("utf-8", "replace")).digest(8 * count), "<u8")
 
 
 def read_values(model: Model, matrix: Matrix, elements: Places) -> Floats:

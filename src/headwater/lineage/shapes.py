@@ -14,11 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from blake3 import blake3
 
 from headwater.lineage.model import Matrix, Model
 from headwater.lineage.roles import Role
-from headwater.lineage.sampling import read_values
+from headwater.lineage.sampling import drawn, read_values
 from headwater.lineage.values import readable
 
 NUMBERS = 1_024  # of each tensor; chance reaches a correlation of 0.2 among thousands
@@ -119,9 +118,9 @@ def _tensors(model: Model) -> dict[tuple[int, int], list[_Tensor]]:
 def _numbers(model: Model, matrix: Matrix, shape: tuple[int, int], turned: bool) -> Numbers:
     """At places that depend on the shape alone, of the matrix or of the turned one."""
     text = f"shape {shape[0]} {shape[1]}"
-    drawn = np.frombuffer(blake3(text.encode()).digest(16 * NUMBERS), "<u8")
-    short = (drawn[:NUMBERS] % shape[0]).astype(np.int64)
-    long = (drawn[NUMBERS:] % shape[1]).astype(np.int64)
+    numbers = drawn(text, 2 * NUMBERS)
+    short = (numbers[:NUMBERS] % shape[0]).astype(np.int64)
+    long = (numbers[NUMBERS:] % shape[1]).astype(np.int64)
     rows, columns = (long, short) if turned else (short, long)
     found = np.nan_to_num(read_values(model, matrix, matrix.elements(rows, columns)))
     return found.astype(np.float64)

@@ -39,7 +39,7 @@ def trace_all(
         if name not in decided:
             # Whatever lost something, or was mixed, is an end: few train on from it.
             rest = _of(subjects, likely[name] - set(decided))
-            again[name] = trace(subjects[name], rest)
+            again[name] = trace(subjects[name], rest, known=first[name].relations)
     return {name: decided.get(name) or again[name] for name in subjects}
 
 
