@@ -96,7 +96,7 @@ def _of_halves(low: Words, high: Words) -> Words:
     words: Words = low.view(np.int8).astype(np.int16)
     words &= np.int16(-0x7F81)  # 0x807F
     middle = high.astype(np.int16)
-    middle <<= np.int16(7)
+    middle *= np.int16(1 << 7)  # numpy's shift takes twice as long
     words |= middle
     return words
 

@@ -37,7 +37,7 @@ from headwater.store.packing import LOCK_WAIT_S, PACK_LOCK
 from headwater.store.plain import read_plain
 from headwater.store.tensors import DEPTH_MAX, OpenTensor, Tensors
 
-FRAME_BYTES_MAX = 2**20  # of a tensor: what decoding one frame takes in memory; ours have 256 KiB
+FRAME_BYTES_MAX = 2**20  # of a tensor: what decoding one frame takes in memory; ours have 512 KiB
 # Of a packed file: its rows are read at once. A tensor of 4 KiB after a gap of a byte makes 2 KiB.
 SPAN_BYTES_MEAN_MIN = 1024
 SPANS_MAX = 2**22  # 235 MB of rows; a large family of experts has some ten thousand tensors
