@@ -75,6 +75,7 @@ class LiveHub:
         self.port = 0  # chosen by the first start, then kept
         self.wrapper: list[str] = []  # a program that runs the server, such as strace
         self.workers = 1
+        self.lineage = False  # comparing what tests upload costs seconds a model
         self.admin_token = ""  # printed by the first start only
         self._process: subprocess.Popen[bytes] | None = None
         self._users: set[str] = {"admin"}
@@ -124,7 +125,7 @@ class LiveHub:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=clean_environ(),
+                env=clean_environ() | {"HEADWATER_LINEAGE": str(self.lineage).lower()},
                 start_new_session=True,  # its own group, so that kill() reaches every worker
             )
         deadline = time.monotonic() + START_SECONDS_MAX

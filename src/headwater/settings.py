@@ -55,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     anonymous_read: bool = True  # may the public repos be read without a token
     outbound_allow: str = ""  # hosts and networks that users' URLs may lead to, beside public ones
     job_threads: int = 4  # background jobs at once in each process; 0: none here
+    lineage: bool = True  # find out from the weights that come which models they were made from
     pack_small_after_s: int = 30 * 24 * 3600  # unasked for so long: smallest forms; -1: never
     pack_after_s: int = 900  # how long after its upload a file is packed; -1: never by itself
     hot_bytes_max: int = 8 * 2**30  # decoded copies of packed files that are read often

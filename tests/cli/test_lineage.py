@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from headwater.cli import lineage as command
 from headwater.errors import BadRequest
+from work.lineage_world import LineageWorld
 
 KIT = Path(__file__).resolve().parents[1] / "lineage"
 
@@ -64,7 +65,7 @@ def test_a_table_for_people(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    command.lineage([folder / "shards", folder / "child.gguf", folder / "stranger.safetensors"])
+    command.of([str(folder / name) for name in ("shards", "child.gguf", "stranger.safetensors")])
     shown = " ".join(capsys.readouterr().out.split())
     for word in ("quantized", "times the rounding error", "nobody here", "yes"):
         assert word in shown
@@ -72,7 +73,7 @@ def test_a_table_for_people(
 
 def test_too_many_models(folder: Path) -> None:
     with pytest.raises(BadRequest, match="at most"):
-        command.lineage([folder / str(n) for n in range(101)])
+        command.of([str(folder / str(n)) for n in range(101)])
 
 
 def test_what_is_no_model_is_told(folder: Path) -> None:
@@ -83,3 +84,55 @@ def test_what_is_no_model_is_told(folder: Path) -> None:
     gone = told(folder, "base.safetensors", "gone.safetensors")
     assert gone.returncode != 0
     assert "gone.safetensors cannot be read" in gone.stderr
+
+
+@pytest.fixture
+def hub(folder: Path) -> Path:
+    """A hub in which lab/base and its quantization ann/q8 were looked at, and lab/later was not."""
+    world = LineageWorld(folder / "hub")
+    files = {name: (folder / name).read_bytes() for name in ("base.safetensors", "child.gguf")}
+    world.publish("lab/base", {"model.safetensors": files["base.safetensors"]})
+    world.publish("ann/q8", {"q8.gguf": files["child.gguf"]}, "---\nlicense: mit\n---\n")
+    world.look()
+    world.publish("lab/empty", {}, "# nothing\n")
+    world.close()
+    return folder / "hub"
+
+
+def test_files_and_models_of_the_hub_beside_each_other(folder: Path, hub: Path) -> None:
+    done = told(folder, "--json", "--data", str(hub), "shards", "ann/q8", "lab/base")
+    assert done.returncode == 0, done.stderr
+    parents = {
+        m["name"]: [p["name"] for p in m["parents"]] for m in json.loads(done.stdout)["models"]
+    }
+    assert parents["ann/q8"] == ["shards"], "nearer than the base"
+    for name, why in (
+        ("ann/nothing", "is neither a file here nor a model of this hub"),
+        ("lab/empty", "holds no weights on main"),
+    ):
+        done = told(folder, "--data", str(hub), "shards", name)
+        assert done.returncode != 0
+        assert f"{name} {why}" in done.stderr
+
+
+def test_the_family_that_the_hub_knows(folder: Path, hub: Path) -> None:
+    said = {
+        form: told(folder, "tree", "ann/q8", "--data", str(hub), "--format", form).stdout
+        for form in ("text", "mermaid", "svg", "json")
+    }
+    assert said["text"].splitlines()[0].startswith("lab/base")
+    assert "ann/q8" in said["text"].splitlines()[1]
+    assert said["mermaid"].startswith("graph TD\n")
+    assert said["svg"].startswith("<svg")
+    edges = json.loads(said["json"])["edges"]
+    assert [(e["child"], e["parent"]) for e in edges] == [("ann/q8", "lab/base")]
+
+
+def test_bills_of_materials(folder: Path, hub: Path) -> None:
+    done = told(folder, "bom", "ann/q8", "--data", str(hub))
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert made["bomFormat"] == "CycloneDX"
+    assert made["metadata"]["component"]["type"] == "machine-learning-model"
+    spdx = json.loads(told(folder, "bom", "ann/q8", "--data", str(hub), "--format", "spdx").stdout)
+    assert "spdx-context.jsonld" in spdx["@context"]

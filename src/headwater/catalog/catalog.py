@@ -13,6 +13,7 @@
     catalog.discussions, .pull_requests, .merging, .diffs         what people say and propose
     catalog.counting, .attachments
     catalog.labels, .bases, .recards                              what is known of files and cards
+    catalog.sketches, .ancestry, .families                        who descends from whom
     catalog.webhooks, .outbox, .deliveries                        who is told of what happened
     catalog.git_fetch, .git_push                                  what git itself asks for
     catalog.exports, .imports                                     repos that travel by bundle
@@ -27,6 +28,7 @@ from headwater.catalog import migrate, rights
 from headwater.catalog.access import Access
 from headwater.catalog.accounts import Accounts
 from headwater.catalog.actors import Actor
+from headwater.catalog.ancestry import Ancestries
 from headwater.catalog.attachments import Attachments
 from headwater.catalog.bases import BaseEdges
 from headwater.catalog.blobs import Blobs
@@ -41,6 +43,7 @@ from headwater.catalog.diffs import Diffs
 from headwater.catalog.discussions import Discussions
 from headwater.catalog.duplicate import Duplicate
 from headwater.catalog.exports import Exports
+from headwater.catalog.families import Families
 from headwater.catalog.files import Files
 from headwater.catalog.follows import Follows
 from headwater.catalog.git import GitObjects
@@ -65,6 +68,7 @@ from headwater.catalog.refs import Refs
 from headwater.catalog.repos import Repos
 from headwater.catalog.sealing import Sealer
 from headwater.catalog.sessions import Sessions
+from headwater.catalog.sketches import Sketches
 from headwater.catalog.space_search import SpaceSearch
 from headwater.catalog.squash import Squash
 from headwater.catalog.sweep import Sweep
@@ -111,6 +115,9 @@ class Catalog:
         self.duplicate = Duplicate(db, self.git, self.files, self.sweep, upload_ttl_s)
         self.labels = Labels(db)
         self.bases = BaseEdges(db)
+        self.sketches = Sketches(db)
+        self.ancestry = Ancestries(db)
+        self.families = Families(db, self.sketches, self.ancestry)
         self.recards = Recards(db, self.git, self.files)
         self.webhooks = Webhooks(db, Sealer(secret))
         self.packing = Packing(db, self.git)

@@ -1,9 +1,11 @@
-"""The kin of a blob: files that its weights were made from, or beside, as far as names tell.
+"""The kin of a blob: files that its weights were made from, or beside, as far as lineage and names
+tell.
 
     kin.of(conn, oid) -> Kin(roots, beside)
 
-`roots`: weights of the models that the card of a repo which holds it names as its base, then what
-lay at the same path of that repo before. `beside`: adapters and other models of the same base.
+`roots`: weights of the models that its own weights say it comes from, and those of their ancestors;
+of the models that the card of a repo which holds it names as its base; then what lay at the same
+path of that repo before. `beside`: adapters and other models of the same base.
 Nearest first, each bounded. All repos count, private ones too: the store codes bytes against bytes
 and gives away neither, so nothing of this may be shown to anybody but the hub's operator.
 """
@@ -13,19 +15,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from sqlalchemy import Connection, or_, select
 
 from headwater.catalog import schema as s
+from headwater.catalog import schema_lineage as sl
 from headwater.catalog.card_tags import BASES_MAX
 from headwater.catalog.db import IN_MAX
 from headwater.catalog.git import GitObjects
 from headwater.catalog.lfs_names import Search
+from headwater.catalog.sketches import ALL
 from headwater.names import Digest, GitOid
 
 BYTES_MIN = 64 * 2**10  # of a blob that is packed, or packed against: below it there is no gain
 HOLDERS_MAX = 8  # repos of one blob that are asked for bases: a copy's card says the same
 ROOTS_MAX = 128  # blobs; a model in more parts than that finds the nearest by path
 BESIDE_MAX = 32  # blobs: each is another file whose tensors are compared
+GENERATIONS_MAX = 8  # of ancestors: the base, and up to the root
 SIBLINGS_MAX = 8  # repos
 SIBLING_FILES_MAX = 4  # of one of them
 COMMITS_MAX = 500  # of a repo, looked at for earlier files of the same path
@@ -60,7 +66,7 @@ class KinSearch:
             .order_by(held.created_ms, s.repo.c.id)
             .limit(HOLDERS_MAX)
         ).all()
-        bases: list[Digest] = []
+        bases = self._by_weights(conn, oid, [holder.id for holder in holders])
         earlier: list[Digest] = []
         beside: list[Digest] = []
         for holder in holders:
@@ -75,6 +81,35 @@ class KinSearch:
         roots = [one for one in dict.fromkeys((*bases, *earlier)) if one != oid][:ROOTS_MAX]
         near = [one for one in dict.fromkeys(beside) if one != oid and one not in roots]
         return Kin(tuple(roots), tuple(near[:BESIDE_MAX]))
+
+    def _by_weights(self, conn: Connection, oid: Digest, repo_ids: Sequence[int]) -> list[Digest]:
+        """Files of the models that lineage found above those of which the blob is a file, the
+        nearest first, files of the same name before the others."""
+        held = sl.model_unit.c
+        keys = conn.execute(select(held.key).where(held.repo_id.in_(repo_ids))).scalars()
+        mine = _files_of(conn, list(keys))
+        level = [key for key, files in mine.items() if any(file[1] == oid for file in files)]
+        names = {name for key in level for name, at, _ in mine[key] if at == oid}
+        seen, found = set(level), []
+        for _ in range(GENERATIONS_MAX):
+            link = sl.ancestry_link.c
+            query = (
+                select(link.parent)
+                .where(link.key.in_(level), link.scope == ALL)
+                .order_by(link.weight.desc(), link.parent)
+                .limit(IN_MAX)
+            )
+            level = [key for key in dict.fromkeys(conn.execute(query).scalars()) if key not in seen]
+            if not level:
+                break
+            seen.update(level)
+            files = [file for some in _files_of(conn, level).values() for file in some]
+            files.sort(key=lambda file: file[0] not in names)
+            found += [Digest(at) for _, at, size in files if size >= BYTES_MIN]
+        some = list(dict.fromkeys(found))[:ROOTS_MAX]
+        there = select(s.blob.c.oid).where(s.blob.c.oid.in_([str(one) for one in some]))
+        known = set(conn.execute(there).scalars())
+        return [one for one in some if one in known]
 
     def _weights(self, conn: Connection, repo_id: int, paths: Sequence[str]) -> list[Digest]:
         """Weights on `main` of a repo: those at one of these paths first, then those like them."""
@@ -105,6 +140,16 @@ class KinSearch:
         came = _came(conn, repo_id, same)
         before = [one for one in same if came.get(one, came_ms) < came_ms]
         return paths, sorted(before, key=lambda one: -came[one])
+
+
+def _files_of(conn: Connection, keys: Sequence[str]) -> dict[str, list[tuple[str, str, int]]]:
+    """Name, SHA-256 and size of the files of these models."""
+    row = sl.sketch.c
+    query = select(row.key, row.files).where(row.key.in_(keys[:IN_MAX]), row.state != "failed")
+    return {
+        found.key: msgspec.json.decode(found.files, type=list[tuple[str, str, int]])
+        for found in conn.execute(query.order_by(row.key))
+    }
 
 
 def _ending(path: str) -> str:

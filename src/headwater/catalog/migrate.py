@@ -19,7 +19,7 @@ from headwater.errors import Refused
 if TYPE_CHECKING:
     from alembic.config import Config
 
-VERSION = "0003"  # of this program's schema; a test compares it with the steps
+VERSION = "0004"  # of this program's schema; a test compares it with the steps
 
 
 def upgrade(db: Db) -> None:

@@ -22,6 +22,7 @@ from typing import Literal, cast
 from sqlalchemy import Connection, delete, exists, func, or_, select, update
 
 from headwater.catalog import schema as s
+from headwater.catalog import schema_lineage as sl
 from headwater.catalog.clock import day_of, now_ms
 from headwater.catalog.db import IN_MAX, Db
 from headwater.catalog.git import GitObjects
@@ -88,10 +89,11 @@ class Packing:
         row = s.packing.c
         pushed = select(func.max(s.repo.c.updated_ms)).scalar_subquery()
         settled = select(func.max(row.at_ms)).scalar_subquery()
+        traced = select(func.max(sl.ancestry.c.at_ms)).scalar_subquery()
         query = (
             select(row.oid)
             .where(row.looked_ms < before_ms, row.state.in_(SETTLED))
-            .where(or_(row.looked_ms <= pushed, row.looked_ms <= settled))
+            .where(or_(row.looked_ms <= pushed, row.looked_ms <= settled, row.looked_ms <= traced))
             .order_by(row.looked_ms)
             .limit(limit)
         )

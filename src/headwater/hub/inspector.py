@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from headwater.formats import inspect_worker
 from headwater.formats.inspection import Verdict
 from headwater.sandbox.parent import Dead, Worker
 
@@ -23,7 +24,6 @@ START_S = 20.0  # for a cold start on a busy machine
 JOBS_MAX = 500  # of one process: what leaks, leaks no further
 READS_MAX = 100_000  # ranges asked for in one job
 READ_BYTES_MAX = 256 * 2**20  # in one job, in all
-WORKER = "headwater.formats.inspect_worker"
 
 ENDED = "unknown"  # the kind of a file whose inspection did not come to its end
 Read = Callable[[int, int], bytes]
@@ -66,7 +66,7 @@ class Inspector:
             self._end()
         if self._worker is None or not self._worker.alive:
             self._end()
-            self._worker = Worker(WORKER, start_s=START_S)
+            self._worker = Worker(inspect_worker.__name__, start_s=START_S)
         return self._worker
 
     def _end(self) -> None:

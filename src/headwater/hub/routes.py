@@ -19,6 +19,7 @@ from headwater.hub.git_http import GitRoutes
 from headwater.hub.headers import HeaderRoutes
 from headwater.hub.identity import Identity
 from headwater.hub.lfs import LfsRoutes
+from headwater.hub.lineage import LineageRoutes
 from headwater.hub.metrics import MetricsRoutes
 from headwater.hub.oauth import OAuthRoutes
 from headwater.hub.openapi import contract
@@ -44,6 +45,7 @@ def table(hub: Hub) -> list[Route]:
         SearchRoutes(hub),
         RepoOpsRoutes(hub),
         StorageRoutes(hub),
+        LineageRoutes(hub),
         TreeRoutes(hub),
         PeopleRoutes(hub),
         CollectionRoutes(hub),

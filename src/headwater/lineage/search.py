@@ -1,6 +1,7 @@
 """Which models may be relatives: the nearest sketches among all, by the signs of their numbers.
 
     Index.put(name, sketch)          in place of any earlier of that name
+    Index.put_packed(name, signs)    the same, from what `pack_signs(sketch)` gave
     Index.nearest(sketch, count)     [(name, z)], the likeliest first, only those above `Z_MIN`
 
 Exact, in numpy: each model is 240 bytes of signs in blocks (the embedding, the first layer, the
@@ -14,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from headwater.errors import Malformed
 from headwater.lineage.roles import MATRICES
 from headwater.lineage.sketch import EMBED_SAMPLES, SAMPLES, Sketch
 
@@ -42,6 +44,13 @@ class Index:
 
     def put(self, name: str, sketch: Sketch) -> None:
         """Add a model, or replace the one of that name."""
+        self._put(name, *signs(sketch))
+
+    def put_packed(self, name: str, packed: bytes) -> None:
+        """The same from `pack_signs`; Malformed when it is not that."""
+        self._put(name, *unpack_signs(packed))
+
+    def _put(self, name: str, bits: Bits, sizes: npt.NDArray[np.uint16]) -> None:
         number = self._numbers.get(name)
         if number is None:
             number = self._numbers[name] = len(self._names)
@@ -50,7 +59,7 @@ class Index:
                 more = int(number * _GROWTH) - number
                 self._bits = np.vstack([self._bits, np.zeros((more, _ENDS[-1]), np.uint64)])
                 self._sizes = np.vstack([self._sizes, np.zeros((more, len(BLOCKS)), np.uint16)])
-        self._bits[number], self._sizes[number] = signs(sketch)
+        self._bits[number], self._sizes[number] = bits, sizes
 
     def drop(self, name: str) -> None:
         """Forget a model; nothing when it is not there. The last one takes its number."""
@@ -103,3 +112,17 @@ def signs(sketch: Sketch) -> tuple[Bits, npt.NDArray[np.uint16]]:
             packed[: len(found)] = found
         words.append(packed.view(np.uint64))
     return np.concatenate(words), np.array(sizes, np.uint16)
+
+
+def pack_signs(sketch: Sketch) -> bytes:
+    """All that an index needs of a model."""
+    bits, sizes = signs(sketch)
+    return bits.astype("<u8").tobytes() + sizes.astype("<u2").tobytes()
+
+
+def unpack_signs(packed: bytes) -> tuple[Bits, npt.NDArray[np.uint16]]:
+    """What was packed."""
+    end = 8 * _ENDS[-1]
+    if len(packed) != end + 2 * len(BLOCKS):
+        raise Malformed(f"signs of {len(packed)} bytes")
+    return np.frombuffer(packed[:end], "<u8"), np.frombuffer(packed[end:], "<u2")

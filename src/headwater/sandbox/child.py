@@ -1,8 +1,8 @@
 """The other side: what a process that looks at hostile bytes may do, and its end of the pipe.
 
-    limit(memory_bytes)      once, when everything is imported: memory, files
-    limit_job(cpu_s)         before each job
-    receive() / send(body)   frames: four bytes of length, then the body. EOFError at the end
+limit(memory_bytes)      once, when everything is imported: memory, files
+limit_job(cpu_s)         before each job
+receive() / send(body)   frames: four bytes of length, then the body. EOFError at the end
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Worker:
 
     def __init__(self, module: str, *, start_s: float) -> None:
         source = str(Path(headwater.__file__).resolve().parent.parent)
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: S603  (a module of our own)
             [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

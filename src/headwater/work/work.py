@@ -17,6 +17,7 @@ from headwater.jobs.jobs import Jobs
 from headwater.outbound.target import Outbound
 from headwater.settings import Settings
 from headwater.store.store import Store
+from headwater.work.lineage import LineageWork
 from headwater.work.packing import PackWork
 from headwater.work.webhooks import WebhookWork
 
@@ -37,6 +38,7 @@ class Work:
         outbound = Outbound.parse(settings.outbound_allow)
         self.webhooks = WebhookWork(settings, catalog, self.jobs, outbound)
         self.packing = PackWork(settings, catalog, store, self.jobs)
+        self.lineage = LineageWork(settings, catalog, store, self.jobs)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="work", daemon=True)
 
@@ -59,6 +61,7 @@ class Work:
         forget_at = 0.0
         while not self._stopping.wait(TICK_S):
             self._tried(self.webhooks.tick)
+            self._tried(self.lineage.tick)
             self._tried(self.packing.tick)
             if time.monotonic() >= forget_at:
                 forget_at = time.monotonic() + FORGET_S

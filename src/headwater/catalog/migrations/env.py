@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from headwater.catalog import schema, schema_social  # noqa: F401 (what is imported is compared)
+# What is imported is compared.
+from headwater.catalog import schema, schema_lineage, schema_social  # noqa: F401
 from headwater.catalog.schema_base import metadata
 
 context.configure(

@@ -1,0 +1,142 @@
+"""Sketching and tracing models in a process that may be killed.
+
+    with Isolated() as isolated:
+        isolated.sketch(model)                            -> Sketched
+        isolated.trace(model, others, earlier, known)     -> Ancestry, or Stopped
+
+`model`: a `Bytes`, whose files are read on this side. Errors of reading go through; what the bytes
+do to the process (hang it, fill its memory, crash it) is a `Stopped` with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import msgspec
+
+from headwater.lineage import worker as worker_module
+from headwater.lineage.parents import Ancestry
+from headwater.lineage.relation import Relation
+from headwater.lineage.worker import Answer, Ask, Files, Job, Said
+from headwater.sandbox.child import FRAME_BYTES_MAX
+from headwater.sandbox.parent import Dead, Worker
+
+START_S = 60.0  # numpy on a busy machine
+SKETCH_S = 120.0  # in which it computes; what the store takes to read is not counted
+TRACE_S = 900.0  # of some two dozen relatives
+READS_MAX = 2_000_000  # ranges asked for in one job
+READ_BYTES_MAX = 64 * 2**30  # in one job, in all
+
+Read = Callable[[int, int], bytes]
+
+
+class Stopped(Exception):
+    """There is no answer; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """A model: name, size and reader of each of its files."""
+
+    name: str
+    files: tuple[tuple[str, int, Read], ...] = field(repr=False)
+
+    @property
+    def wire(self) -> Files:
+        return Files(self.name, tuple((name, size) for name, size, _ in self.files))
+
+
+@dataclass(frozen=True, slots=True)
+class Sketched:
+    """`shapes`: equal for models of one architecture, known or not; empty without any tensor."""
+
+    sketch: bytes  # `Sketch.pack`
+    layers: int
+    shapes: str
+
+
+class Isolated:
+    """One process, started when it is needed. For one thread."""
+
+    def __init__(self, *, sketch_s: float = SKETCH_S, trace_s: float = TRACE_S) -> None:
+        self.sketch_s = sketch_s
+        self.trace_s = trace_s
+        self._worker: Worker | None = None
+
+    def sketch(self, model: Bytes) -> Sketched:
+        """Stopped when the files do not let themselves be sketched."""
+        answer = self._ask(Job(model.wire), [model], self.sketch_s)
+        return Sketched(answer.sketch, answer.layers, answer.shapes)
+
+    def trace(
+        self,
+        target: Bytes,
+        others: Sequence[Bytes],
+        earlier: Sequence[str],
+        known: Mapping[str, Relation],
+    ) -> Ancestry:
+        """`parents.trace` among at least one other; Stopped when there is no answer."""
+        wire = tuple(other.wire for other in others)
+        job = Job(target.wire, wire, tuple(earlier), dict(known))
+        ancestry = self._ask(job, [target, *others], self.trace_s).ancestry
+        if ancestry is None:
+            raise Stopped("it went wrong")
+        return ancestry
+
+    def close(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, job: Job, models: Sequence[Bytes], wall_s: float) -> Answer:
+        try:
+            answer = self._job(job, models, wall_s)
+        except (Dead, msgspec.DecodeError) as dead:
+            self.close()
+            why = str(dead) if isinstance(dead, Dead) else "it went wrong"
+            raise Stopped(why) from None
+        except BaseException:
+            self.close()  # it waits for bytes that will not come
+            raise
+        if answer.failed:
+            raise Stopped(answer.failed)
+        return answer
+
+    def _job(self, job: Job, models: Sequence[Bytes], wall_s: float) -> Answer:
+        if self._worker is None or not self._worker.alive:
+            self.close()
+            self._worker = Worker(worker_module.__name__, start_s=START_S)
+        worker = self._worker
+        worker.allow(wall_s)
+        worker.send(msgspec.msgpack.encode(job))
+        spent = 0
+        for _ in range(READS_MAX):
+            said = msgspec.msgpack.decode(worker.receive(), type=Said)
+            worker.is_up()
+            if isinstance(said, Answer):
+                return said
+            read, start, stop = _range(said, models)
+            spent += stop - start
+            if spent > READ_BYTES_MAX:
+                raise Dead("it would read too much")
+            worker.send(read(start, stop))
+        raise Dead("it would read too often")
+
+
+def _range(ask: Ask, models: Sequence[Bytes]) -> tuple[Read, int, int]:
+    """Who reads it, and what; Dead for what no honest worker asks for."""
+    if not 0 <= ask.model < len(models) or not 0 <= ask.file < len(models[ask.model].files):
+        raise Dead("it went wrong")
+    _, size, read = models[ask.model].files[ask.file]
+    if not 0 <= ask.start <= ask.stop or ask.stop - ask.start > FRAME_BYTES_MAX:
+        raise Dead("it would read too much at once")
+    # Like `pread`, a read may reach past the end: what is there is given.
+    return read, min(ask.start, size), min(ask.stop, size)

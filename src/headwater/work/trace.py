@@ -1,0 +1,155 @@
+"""Tracing models of the catalog among those they may be compared with.
+
+    tracer.trace(isolated, keys, also=())    each in its scopes, and those that may come from it
+
+Candidates are the nearest by their sketches, what cards name, and who was a parent before. Order is
+by when each came, but for what a card declares: then the base is the older one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from headwater.catalog.ancestry import Link
+from headwater.catalog.catalog import Catalog
+from headwater.errors import Corrupt, HeadwaterError, NotFound, Unavailable
+from headwater.lineage.isolated import Bytes, Isolated, Stopped
+from headwater.lineage.parents import Ancestry
+from headwater.lineage.relation import Relation
+from headwater.lineage.search import Index
+from headwater.names import Digest
+from headwater.store.store import Store
+
+log = logging.getLogger(__name__)
+
+NEAREST = 24  # that a model is compared with: siblings crowd the list before its parent
+FOUND_MAX = 500  # by sketch; those of the scope are among them, or are far
+AGAIN_MAX = 64  # models that are traced anew for one
+SIGNS_PAGE = 10_000
+
+
+class Tracer:
+    """Keeps the signs of all sketches in memory, 250 bytes each. For one thread at a time."""
+
+    def __init__(self, catalog: Catalog, store: Store) -> None:
+        self.catalog = catalog
+        self.store = store
+        self._index = Index()
+        self._last_id = 0
+
+    def trace(self, isolated: Isolated, keys: Sequence[str], also: Iterable[str] = ()) -> None:
+        """`also`: models whose children are traced anew as well, though they are not."""
+        self._catch_up()
+        again: dict[str, None] = {}
+        for key in keys:
+            again.update(dict.fromkeys(self._children(key)))
+            again.update(dict.fromkeys(self._one(isolated, key)))
+        for key in also:
+            again.update(dict.fromkeys(self._children(key)))
+        for key in [key for key in again if key not in keys][:AGAIN_MAX]:
+            self._one(isolated, key)
+
+    def _children(self, key: str) -> list[str]:
+        """Who was found to come from it: perhaps it is not to be seen any more."""
+        return [link.key for link in self.catalog.ancestry.children([key]).get(key, [])]
+
+    def _one(self, isolated: Isolated, key: str) -> list[str]:
+        """Trace it in all of its scopes; models that may come from it."""
+        scopes = self.catalog.ancestry.scopes(key)
+        self.catalog.ancestry.drop_scopes(key, scopes)
+        made: dict[tuple[str, ...], tuple[Ancestry | None, str | None]] = {}
+        younger: list[str] = []
+        for scope in scopes:
+            others, earlier, named = self._candidates(key, scope)
+            same = (*sorted(others), "", *earlier)  # of another scope, with the same answer
+            if same not in made:
+                made[same] = self._found(isolated, key, others, earlier)
+            found, failed = made[same]
+            self.catalog.ancestry.put(key, scope, found, failed)
+            younger += named
+            if found is not None:
+                younger += [
+                    other for other, relation in found.relations.items()
+                    if relation.child == "one" or (relation.related and other not in earlier)
+                ]  # fmt: skip
+        return list(dict.fromkeys(younger))
+
+    def _candidates(self, key: str, scope: int) -> tuple[list[str], list[str], list[str]]:
+        """(with whom it is compared, those of them that are older, those whose cards name it)."""
+        catalog = self.catalog
+        sketch = catalog.sketches.sketch(key)
+        near = [name for name, _ in self._index.nearest(sketch, FOUND_MAX)] if sketch else []
+        near += catalog.sketches.alike(key, NEAREST)
+        links: list[Link] = catalog.ancestry.parents([key]).get(key, [])
+        bases = catalog.ancestry.declared(key, scope)
+        named = catalog.ancestry.declaring(key, scope)
+        wanted = [*bases, *(link.parent for link in links), *named, *near]
+        times = catalog.sketches.within([key, *wanted], scope)
+        known = [one for one in dict.fromkeys(wanted) if one in times and one != key]
+        chosen = known[: NEAREST + len(bases)]
+        sound = [one for one in chosen if self.catalog.sketches.state(one) in ("made", "none")]
+
+        def order(one: str) -> tuple[int, int, str]:
+            came, size = times.get(one, (0, 0))
+            return came, -size, one
+
+        mine = order(key)
+        older = {
+            one for one in sound
+            if one in bases or (one not in named and order(one) < mine)
+        }  # fmt: skip
+        return sound, sorted(older, key=order), named
+
+    def _found(
+        self, isolated: Isolated, key: str, others: Sequence[str], earlier: Sequence[str]
+    ) -> tuple[Ancestry | None, str | None]:
+        """(its parents among them, why they could not be found)."""
+        if self.catalog.sketches.state(key) not in ("made", "none"):
+            return None, None
+        if not others:
+            return Ancestry((), {}), None
+        files = self.catalog.sketches.files([key, *others])
+        if key not in files:
+            return None, None
+        models = {name: self._bytes(name, kept) for name, kept in files.items()}
+        there = [name for name in others if name in models]
+        known = self.catalog.sketches.kin(there, key)
+        try:
+            found = isolated.trace(models[key], [models[name] for name in there], earlier, known)
+        except (Stopped, NotFound, Corrupt) as stopped:
+            return None, str(stopped) or type(stopped).__name__
+        except Unavailable:
+            raise
+        except HeadwaterError as error:
+            return None, error.message
+        new: dict[str, Relation] = {
+            name: relation for name, relation in found.relations.items() if name not in known
+        }
+        self.catalog.sketches.put_kin(new, key)
+        return found, None
+
+    def _bytes(self, key: str, files: Iterable[tuple[str, Digest, int]]) -> Bytes:
+        return bytes_of(self.store, key, files)
+
+    def _catch_up(self) -> None:
+        """Take in what was sketched since, by whatever process."""
+        while rows := self.catalog.sketches.signs_since(self._last_id, SIGNS_PAGE):
+            for id, key, signs in rows:
+                self._index.put_packed(key, signs)
+                self._last_id = id
+
+
+def bytes_of(store: Store, key: str, files: Iterable[tuple[str, Digest, int]]) -> Bytes:
+    """A model whose files the store gives, every byte verified."""
+
+    def reader(oid: Digest, start: int, stop: int) -> bytes:
+        return b"".join(bytes(piece) for piece in store.read(oid, start, stop))
+
+    return Bytes(
+        key,
+        tuple(
+            (name, size, lambda start, stop, oid=oid: reader(oid, start, stop))  # type: ignore[misc]
+            for name, oid, size in files
+        ),
+    )
