@@ -23,7 +23,8 @@ from headwater.lineage.subject import Subject
 HOSTILE = (
     "from headwater.lineage import worker as w\n"
     "import os, time\n"
-    "def run(job, reads):\n"
+    "def run(job, subjects):\n"
+    "    reads = subjects._reads\n"
     "    {}\n"
     "w.run = run\n"
     "w.main()"
@@ -75,9 +76,9 @@ def test_it_says_what_is_said_without_it(isolated: Isolated) -> None:
         ("time.sleep(60)", "more than 1 s"),
         ("os._exit(1)", "ended by a limit"),
         ("return bytearray(2**40)", "ended by a limit"),
-        ("return reads(7, 0, 0, 1)", "went wrong"),
-        ("return reads(0, 0, 0, 2**40)", "too much at once"),
-        ("return reads(0, 0, 5, 1)", "too much at once"),
+        ("return reads('y', 0, 0, 1)", "went wrong"),
+        ("return reads('x', 0, 0, 2**40)", "too much at once"),
+        ("return reads('x', 0, 5, 1)", "too much at once"),
         ("os.write(1, b'\\x00\\x00\\x00\\x03abc')", "went wrong"),
         ("os.write(1, b'\\xff\\xff\\xff\\xff')", "went wrong"),
     ],
@@ -134,7 +135,7 @@ def test_hostile_bytes_give_an_answer_or_a_reason(noise: bytes, at: int, head: b
     for data in (head + noise, whole[:at] + noise + whole[at + len(noise) :], whole[: at * 100]):
         reason, layers = "", -1
         try:
-            layers = SHARED.sketch(model("x", data)).layers
+            layers = SHARED.sketch(model(f"x{hash(data)}", data)).layers
         except Stopped as stopped:
             reason = str(stopped)
         assert reason or layers >= 0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lineage_kit import fused, grown, llama, opened, opened_path, to_gguf, tuned
 
 from headwater.errors import Malformed
-from headwater.lineage.search import Z_MIN, Index
+from headwater.lineage.search import Z_MIN, Index, pack_signs
 from headwater.lineage.sketch import Sketch, sketch_of
 
 
@@ -80,12 +80,23 @@ def test_the_index_finds_relatives_alone() -> None:
     assert all(z > Z_MIN for _, z in found)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 5), st.booleans())))
-def test_the_index_against_a_dict(steps: list[tuple[str, int, bool]]) -> None:
+STEP = st.tuples(
+    st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 5)), min_size=1, max_size=4),
+    st.sampled_from(["put", "put packed", "drop"]),
+)
+
+
+@given(st.lists(STEP))
+def test_the_index_against_a_dict(steps: list[tuple[list[tuple[str, int]], str]]) -> None:
     """Any order of put, replace and drop: each model is found as itself, and nothing else."""
     index, kept = Index(), {}
-    for name, seed, keep in steps:
-        if keep:
+    for rows, what in steps:
+        if what == "put packed":
+            index.put_packed([(name, pack_signs(SKETCHES[seed])) for name, seed in rows])
+            kept.update(rows)
+            continue
+        name, seed = rows[0]
+        if what == "put":
             index.put(name, SKETCHES[seed])
             kept[name] = seed
         else:
@@ -95,6 +106,11 @@ def test_the_index_against_a_dict(steps: list[tuple[str, int, bool]]) -> None:
     for seed in range(6):
         found = {name for name, _ in index.nearest(SKETCHES[seed], 20)}
         assert found == {name for name, other in kept.items() if other == seed}
+
+
+def test_signs_of_another_size_are_malformed() -> None:
+    with pytest.raises(Malformed):
+        Index().put_packed([("a", pack_signs(SKETCHES[0])[:-1])])
 
 
 SKETCHES = [sketch_of(opened(llama(200 + seed))) for seed in range(6)]

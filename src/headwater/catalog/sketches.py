@@ -110,7 +110,7 @@ class Sketches:
             .limit(limit)
         )
         with self.db.read() as conn:
-            return [(found.id, found.key, found.signs) for found in conn.execute(query)]
+            return [(id, key, signs) for id, key, signs in conn.execute(query)]
 
     def alike(self, key: str, limit: int) -> list[str]:
         """Models of no known layers whose tensors have the same shapes as this one's."""

@@ -4,7 +4,8 @@
         isolated.sketch(model)                            -> Sketched
         isolated.trace(model, others, earlier, known)     -> Ancestry, or Stopped
 
-`model`: a `Bytes`, whose files are read on this side. Errors of reading go through; what the bytes
+`model`: a `Bytes`, whose files are read on this side; its name stands for them for good, since the
+process keeps what it read of the last ones. Errors of reading go through; what the bytes
 do to the process (hang it, fill its memory, crash it) is a `Stopped` with the reason.
 """
 
@@ -116,6 +117,7 @@ class Isolated:
             self._worker = Worker(worker_module.__name__, start_s=START_S)
         worker = self._worker
         worker.allow(wall_s)
+        named = {model.name: model for model in models}
         worker.send(msgspec.msgpack.encode(job))
         spent = 0
         for _ in range(READS_MAX):
@@ -123,7 +125,7 @@ class Isolated:
             worker.is_up()
             if isinstance(said, Answer):
                 return said
-            read, start, stop = _range(said, models)
+            read, start, stop = _range(said, named)
             spent += stop - start
             if spent > READ_BYTES_MAX:
                 raise Dead("it would read too much")
@@ -131,11 +133,12 @@ class Isolated:
         raise Dead("it would read too often")
 
 
-def _range(ask: Ask, models: Sequence[Bytes]) -> tuple[Read, int, int]:
+def _range(ask: Ask, models: Mapping[str, Bytes]) -> tuple[Read, int, int]:
     """Who reads it, and what; Dead for what no honest worker asks for."""
-    if not 0 <= ask.model < len(models) or not 0 <= ask.file < len(models[ask.model].files):
+    model = models.get(ask.model)
+    if model is None or not 0 <= ask.file < len(model.files):
         raise Dead("it went wrong")
-    _, size, read = models[ask.model].files[ask.file]
+    _, size, read = model.files[ask.file]
     if not 0 <= ask.start <= ask.stop or ask.stop - ask.start > FRAME_BYTES_MAX:
         raise Dead("it would read too much at once")
     # Like `pread`, a read may reach past the end: what is there is given.

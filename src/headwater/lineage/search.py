@@ -1,7 +1,7 @@
 """Which models may be relatives: the nearest sketches among all, by the signs of their numbers.
 
     Index.put(name, sketch)          in place of any earlier of that name
-    Index.put_packed(name, signs)    the same, from what `pack_signs(sketch)` gave
+    Index.put_packed(rows)           the same for many: names, and what `pack_signs` gave
     Index.nearest(sketch, count)     [(name, z)], the likeliest first, only those above `Z_MIN`
 
 Exact, in numpy: each model is 240 bytes of signs in blocks (the embedding, the first layer, the
@@ -11,6 +11,8 @@ more. What is found is a candidate: words lie alike in models that only share a 
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -46,11 +48,19 @@ class Index:
         """Add a model, or replace the one of that name."""
         self._put(name, *signs(sketch))
 
-    def put_packed(self, name: str, packed: bytes) -> None:
-        """The same from `pack_signs`; Malformed when it is not that."""
-        self._put(name, *unpack_signs(packed))
+    def put_packed(self, rows: Sequence[tuple[str, bytes]]) -> None:
+        """The same for many, from names and what `pack_signs` gave; Malformed when one is not that.
+        Of two of one name the later counts."""
+        bits, sizes = unpack_signs([packed for _, packed in rows])
+        numbers = [self._number(name) for name, _ in rows]
+        self._bits[numbers], self._sizes[numbers] = bits, sizes
 
     def _put(self, name: str, bits: Bits, sizes: npt.NDArray[np.uint16]) -> None:
+        number = self._number(name)
+        self._bits[number], self._sizes[number] = bits, sizes
+
+    def _number(self, name: str) -> int:
+        """Where the model of this name stands; a place at the end for one that is new."""
         number = self._numbers.get(name)
         if number is None:
             number = self._numbers[name] = len(self._names)
@@ -59,7 +69,7 @@ class Index:
                 more = int(number * _GROWTH) - number
                 self._bits = np.vstack([self._bits, np.zeros((more, _ENDS[-1]), np.uint64)])
                 self._sizes = np.vstack([self._sizes, np.zeros((more, len(BLOCKS)), np.uint16)])
-        self._bits[number], self._sizes[number] = bits, sizes
+        return number
 
     def drop(self, name: str) -> None:
         """Forget a model; nothing when it is not there. The last one takes its number."""
@@ -120,9 +130,12 @@ def pack_signs(sketch: Sketch) -> bytes:
     return bits.astype("<u8").tobytes() + sizes.astype("<u2").tobytes()
 
 
-def unpack_signs(packed: bytes) -> tuple[Bits, npt.NDArray[np.uint16]]:
-    """What was packed."""
+def unpack_signs(packed: Sequence[bytes]) -> tuple[Bits, npt.NDArray[np.uint16]]:
+    """What was packed, a row each."""
     end = 8 * _ENDS[-1]
-    if len(packed) != end + 2 * len(BLOCKS):
-        raise Malformed(f"signs of {len(packed)} bytes")
-    return np.frombuffer(packed[:end], "<u8"), np.frombuffer(packed[end:], "<u2")
+    width = end + 2 * len(BLOCKS)
+    if any(len(one) != width for one in packed):
+        raise Malformed(f"signs that are not {width} bytes")
+    table = np.frombuffer(b"".join(packed), np.uint8).reshape(len(packed), width)
+    bits, sizes = table[:, :end], table[:, end:]
+    return np.ascontiguousarray(bits).view("<u8"), np.ascontiguousarray(sizes).view("<u2")

@@ -10,7 +10,8 @@ and time (`sandbox`). Messages are MessagePack.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable
 
 import msgspec
 
@@ -22,6 +23,7 @@ from headwater.lineage.subject import Subject
 from headwater.sandbox import child
 
 MEMORY_BYTES_MAX = 4 * 2**30  # of address space: two dozen models of the largest kind, compared
+KEPT_BYTES_MAX = 1 * 2**30  # rows of models that are kept for the next job
 CPU_S_MAX = 1_800  # of one job; ended sooner by who waits for it
 
 
@@ -42,9 +44,9 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Ask(msgspec.Struct, frozen=True, tag=True):
-    """Bytes of a file: number of its model (0 the target), of the file, and where."""
+    """Bytes of a file: name of its model, number of the file, and where."""
 
-    model: int
+    model: str
     file: int
     start: int
     stop: int
@@ -61,17 +63,40 @@ class Answer(msgspec.Struct, frozen=True, tag=True):
 Said = Ask | Answer
 
 
-def run(job: Job, reads: Callable[[int, int, int, int], bytes]) -> Answer:
+Reads = Callable[[str, int, int, int], bytes]
+
+
+class Subjects:
+    """Models as they are compared, the last ones used: a family is traced over and over. Names
+    stand for bytes that do not change."""
+
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+        self._kept: OrderedDict[str, tuple[Subject, int]] = OrderedDict()
+
+    def of(self, model: Files) -> Subject:
+        if model.name in self._kept:
+            self._kept.move_to_end(model.name)
+            return self._kept[model.name][0]
+        subject = Subject.of([self._file(model.name, *one) for one in enumerate(model.files)])
+        size = sum(rows.nbytes for rows in subject.probe.rows.values())
+        self._kept[model.name] = subject, size
+        while sum(size for _, size in self._kept.values()) > KEPT_BYTES_MAX:
+            self._kept.popitem(last=False)
+        return subject
+
+    def _file(self, model: str, at: int, file: tuple[str, int]) -> File:
+        name, size = file
+        return File(name, size, lambda start, stop: self._reads(model, at, start, stop))
+
+
+def run(job: Job, subjects: Subjects) -> Answer:
     """One answer; what goes wrong is one, too."""
     try:
+        target = subjects.of(job.target)
         if not job.others:
-            subject = Subject.of(_files(job.target, 0, reads))
-            return Answer(subject.sketch.pack(), subject.sketch.layers, _shapes(subject))
-        target = Subject.of(_files(job.target, 0, reads))
-        others = {
-            model.name: Subject.of(_files(model, number, reads))
-            for number, model in enumerate(job.others, 1)
-        }
+            return Answer(target.sketch.pack(), target.sketch.layers, _shapes(target))
+        others = {model.name: subjects.of(model) for model in job.others}
         return Answer(ancestry=trace(target, others, job.earlier, job.known))
     except MemoryError:
         return Answer(failed="it takes more memory than is given")
@@ -89,16 +114,7 @@ def _shapes(subject: Subject) -> str:
     return hashlib.sha256(repr(found).encode()).hexdigest() if found else ""
 
 
-def _files(
-    model: Files, number: int, reads: Callable[[int, int, int, int], bytes]
-) -> Sequence[File]:
-    def reader(at: int) -> Callable[[int, int], bytes]:
-        return lambda start, stop: reads(number, at, start, stop)
-
-    return [File(name, size, reader(at)) for at, (name, size) in enumerate(model.files)]
-
-
-def _read(model: int, file: int, start: int, stop: int) -> bytes:
+def _read(model: str, file: int, start: int, stop: int) -> bytes:
     child.send(msgspec.msgpack.encode(Ask(model, file, start, stop)))
     return child.receive()
 
@@ -106,11 +122,12 @@ def _read(model: int, file: int, start: int, stop: int) -> bytes:
 def main() -> None:
     """Serve jobs until the input ends."""
     child.limit(MEMORY_BYTES_MAX)
+    subjects = Subjects(_read)
     while True:
         try:
             job = msgspec.msgpack.decode(child.receive(), type=Job)
             child.limit_job(CPU_S_MAX)
-            child.send(msgspec.msgpack.encode(run(job, _read)))
+            child.send(msgspec.msgpack.encode(run(job, subjects)))
         except (EOFError, BrokenPipeError):
             return
 

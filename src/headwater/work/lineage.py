@@ -29,7 +29,7 @@ from headwater.lineage.units import Unit, UnitFile, units
 from headwater.names import GitOid
 from headwater.settings import Settings
 from headwater.store.store import Store
-from headwater.work.trace import Tracer, bytes_of
+from headwater.work.trace import Blocks, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +47,10 @@ KNOWN_MAX = 10_000
 class LineageWork:
     def __init__(self, settings: Settings, catalog: Catalog, store: Store, jobs: Jobs) -> None:
         self.catalog = catalog
-        self.store = store
         self.jobs = jobs
         self.wanted = settings.lineage
-        self.tracer = Tracer(catalog, store)
+        self.blocks = Blocks(store)
+        self.tracer = Tracer(catalog, self.blocks)
         self._known: OrderedDict[str, None] = OrderedDict()
         self._isolated = Isolated()  # kept from one job to the next, while there are any
         self._busy = threading.Lock()
@@ -121,7 +121,7 @@ class LineageWork:
     def _sketch(self, isolated: Isolated, unit: Unit) -> None:
         files = [(file.path.rpartition("/")[2], file.oid, file.size_bytes) for file in unit.files]
         try:
-            made = isolated.sketch(bytes_of(self.store, unit.key, files))
+            made = isolated.sketch(self.blocks.bytes_of(unit.key, files))
             sketch = Sketch.unpack(made.sketch)
         except (Stopped, NotFound) as stopped:  # NotFound: deleted while it was read
             self.catalog.sketches.put(unit, None, reason=str(stopped))

@@ -14,11 +14,12 @@ from collections.abc import Iterable, Sequence
 from headwater.catalog.ancestry import Link
 from headwater.catalog.catalog import Catalog
 from headwater.errors import Corrupt, HeadwaterError, NotFound, Unavailable
-from headwater.lineage.isolated import Bytes, Isolated, Stopped
+from headwater.lineage.isolated import Bytes, Isolated, Read, Stopped
 from headwater.lineage.parents import Ancestry
 from headwater.lineage.relation import Relation
 from headwater.lineage.search import Index
 from headwater.names import Digest
+from headwater.store.cache import Cache
 from headwater.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -27,14 +28,16 @@ NEAREST = 24  # that a model is compared with: siblings crowd the list before it
 FOUND_MAX = 500  # by sketch; those of the scope are among them, or are far
 AGAIN_MAX = 64  # models that are traced anew for one
 SIGNS_PAGE = 10_000
+BLOCK_BYTES = 256 * 2**10  # what the store verifies at once
+KEPT_BYTES_MAX = 64 * 2**20
 
 
 class Tracer:
     """Keeps the signs of all sketches in memory, 250 bytes each. For one thread at a time."""
 
-    def __init__(self, catalog: Catalog, store: Store) -> None:
+    def __init__(self, catalog: Catalog, blocks: Blocks) -> None:
         self.catalog = catalog
-        self.store = store
+        self.blocks = blocks
         self._index = Index()
         self._last_id = 0
 
@@ -112,7 +115,7 @@ class Tracer:
         files = self.catalog.sketches.files([key, *others])
         if key not in files:
             return None, None
-        models = {name: self._bytes(name, kept) for name, kept in files.items()}
+        models = {name: self.blocks.bytes_of(name, kept) for name, kept in files.items()}
         there = [name for name in others if name in models]
         known = self.catalog.sketches.kin(there, key)
         try:
@@ -129,27 +132,43 @@ class Tracer:
         self.catalog.sketches.put_kin(new, key)
         return found, None
 
-    def _bytes(self, key: str, files: Iterable[tuple[str, Digest, int]]) -> Bytes:
-        return bytes_of(self.store, key, files)
-
     def _catch_up(self) -> None:
         """Take in what was sketched since, by whatever process."""
         while rows := self.catalog.sketches.signs_since(self._last_id, SIGNS_PAGE):
-            for id, key, signs in rows:
-                self._index.put_packed(key, signs)
-                self._last_id = id
+            self._index.put_packed([(key, signs) for _, key, signs in rows])
+            self._last_id = rows[-1][0]
 
 
-def bytes_of(store: Store, key: str, files: Iterable[tuple[str, Digest, int]]) -> Bytes:
-    """A model whose files the store gives, every byte verified."""
+class Blocks:
+    """Small reads of large files: the store opens and verifies a block for each, so the last ones
+    are kept."""
 
-    def reader(oid: Digest, start: int, stop: int) -> bytes:
-        return b"".join(bytes(piece) for piece in store.read(oid, start, stop))
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._kept: Cache[tuple[Digest, int], bytes] = Cache(KEPT_BYTES_MAX)
 
-    return Bytes(
-        key,
-        tuple(
-            (name, size, lambda start, stop, oid=oid: reader(oid, start, stop))  # type: ignore[misc]
-            for name, oid, size in files
-        ),
-    )
+    def bytes_of(self, key: str, files: Iterable[tuple[str, Digest, int]]) -> Bytes:
+        """A model whose files the store gives, every byte verified."""
+
+        def reader(oid: Digest, size: int) -> Read:
+            return lambda start, stop: self._read(oid, size, start, stop)
+
+        return Bytes(key, tuple((name, size, reader(oid, size)) for name, oid, size in files))
+
+    def _read(self, oid: Digest, size: int, start: int, stop: int) -> bytes:
+        if stop - start >= BLOCK_BYTES:
+            return self._fetch(oid, start, stop)
+        parts = []
+        while start < stop:
+            number = start // BLOCK_BYTES
+            at = number * BLOCK_BYTES
+            block = self._kept.get((oid, number))
+            if block is None:
+                block = self._fetch(oid, at, min(at + BLOCK_BYTES, size))
+                self._kept.put((oid, number), block, len(block))
+            parts.append(block[start - at : stop - at])
+            start = min(stop, at + BLOCK_BYTES)
+        return b"".join(parts)
+
+    def _fetch(self, oid: Digest, start: int, stop: int) -> bytes:
+        return b"".join(self.store.read(oid, start, stop))
