@@ -27,7 +27,7 @@ from headwater.catalog.card_tags import texts
 from headwater.catalog.db import IN_MAX, Db
 from headwater.catalog.models import REPO_COLUMNS, Repo
 from headwater.catalog.sketches import PUBLIC, Held, Sketches
-from headwater.lineage.graph import Edge, Graph, Inferred, Node, NodeFile
+from headwater.family.graph import Edge, Graph, Inferred, Node, NodeFile
 from headwater.lineage.relation import Relation
 
 NODES_MAX = 2_000  # of one family; a larger one is shown in part

@@ -34,14 +34,14 @@ from headwater.catalog.actors import OPERATOR
 from headwater.catalog.repos import MAIN
 from headwater.cli.common import Data, opened
 from headwater.errors import BadRequest, Malformed, NotFound
+from headwater.family.cyclonedx import cyclonedx
+from headwater.family.draw import mermaid, svg, text
+from headwater.family.graph import Graph
+from headwater.family.spdx import spdx
 from headwater.hub.lineage import graph_json
-from headwater.lineage.cyclonedx import cyclonedx
-from headwater.lineage.draw import mermaid, svg, text
-from headwater.lineage.graph import Graph
 from headwater.lineage.model import File
 from headwater.lineage.parents import Ancestry
 from headwater.lineage.relation import Relation, relate
-from headwater.lineage.spdx import spdx
 from headwater.lineage.subject import Subject
 from headwater.lineage.tree import trace_all
 from headwater.lineage.units import UnitFile

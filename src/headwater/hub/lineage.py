@@ -23,16 +23,16 @@ from headwater.catalog.actors import Actor
 from headwater.catalog.models import Repo
 from headwater.catalog.sketches import Held
 from headwater.errors import BadRequest, HeadwaterError, RevisionNotFound
+from headwater.family.contradictions import contradictions, says_scratch
+from headwater.family.cyclonedx import cyclonedx
+from headwater.family.draw import mermaid, svg, text
+from headwater.family.graph import Edge, Graph, Node
+from headwater.family.licences import conflicts, unknown_above
+from headwater.family.spdx import spdx
 from headwater.hub.context import Hub
 from headwater.hub.replies import base_url, json_reply
 from headwater.hub.routing import Route
 from headwater.hub.templates import Params
-from headwater.lineage.contradictions import contradictions, says_scratch
-from headwater.lineage.cyclonedx import cyclonedx
-from headwater.lineage.draw import mermaid, svg, text
-from headwater.lineage.graph import Edge, Graph, Node
-from headwater.lineage.licences import conflicts, unknown_above
-from headwater.lineage.spdx import spdx
 from headwater.names import RepoPath
 
 README_BYTES_MAX = 2**20  # looked through for what it says of training

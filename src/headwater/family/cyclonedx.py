@@ -10,24 +10,29 @@ and `compositions` says that they are what could be found. What is not known is 
 that is only a name on a card has neither purl nor files.
 
 The serial number is made of the content: the same family at the same time is the same document.
-Also here, for `spdx`: `family`, `ties`, `facts`, `purl`, `address`, `timestamp`.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from datetime import UTC, datetime, timedelta
-from urllib.parse import quote
+from datetime import datetime
 from uuid import NAMESPACE_URL, uuid5
 
-from headwater.lineage.graph import Edge, Graph, Node, NodeFile
-from headwater.lineage.spdx_ids import license_of
-
-Json = dict[str, object]
+from headwater.family.bom import (
+    Json,
+    address,
+    facts,
+    family,
+    namespace,
+    own_name,
+    purl,
+    ties,
+    timestamp,
+)
+from headwater.family.graph import Edge, Graph, Node, NodeFile
+from headwater.family.spdx_ids import license_of
 
 SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def cyclonedx(graph: Graph, name: str, *, tool_version: str, base_url: str, at: datetime) -> Json:
@@ -52,67 +57,6 @@ def cyclonedx(graph: Graph, name: str, *, tool_version: str, base_url: str, at: 
     }
     text = json.dumps(document, sort_keys=True)
     return {**document, "serialNumber": uuid5(NAMESPACE_URL, text).urn}
-
-
-def family(graph: Graph, name: str) -> list[Node]:
-    """The model, then all that it came from, the nearest first."""
-    names = (name, *graph.above(name))
-    return [graph.nodes.get(one) or Node(one, here=False) for one in names]
-
-
-def ties(graph: Graph, name: str) -> list[Edge]:
-    """The edges to its parents. A card that names itself says nothing."""
-    return [edge for edge in graph.parents(name) if edge.parent != name]
-
-
-def facts(edge: Edge) -> list[tuple[str, str]]:
-    """All that is known of an edge, as words; a number that is none (NaN, infinite) is not."""
-    said, seen = edge.declared, edge.inferred
-    basis = "both" if said and seen else "inferred" if seen else "declared"
-    found = [("kind", edge.kind), ("basis", basis)]
-    if said:
-        found.append(("declared", said))
-    if seen is None:
-        return found
-    found.append(("decided", "true" if seen.decided else "false"))
-    numbers = {
-        "weight": seen.weight,
-        "log10_p": seen.log10_p,
-        "change": seen.change,
-        "unchanged": seen.unchanged,
-    }
-    found += [(key, f"{value:.6g}") for key, value in numbers.items() if math.isfinite(value)]
-    paths = {"child_path": seen.child_path, "parent_path": seen.parent_path}
-    found += [(key, path) for key, path in paths.items() if path]
-    return found + [("evidence", line) for line in seen.evidence]
-
-
-def purl(node: Node, base_url: str) -> str | None:
-    """Its package URL. A name on a card says nothing of where that model is, so it has none."""
-    if not node.here or not _own_name(node):
-        return None
-    version = f"@{quote(node.revision.lower(), safe='')}" if node.revision else ""
-    # `:` and `/` stay as they are in a qualifier, as in the examples of the purl type.
-    return (
-        f"pkg:huggingface/{_quoted(node.name)}{version}"
-        f"?repository_url={quote(base_url.rstrip('/'), safe=':/')}"
-    )
-
-
-def address(node: Node, base_url: str) -> str | None:
-    """Where it is shown, and can be cloned from."""
-    return f"{base_url.rstrip('/')}/{_quoted(node.name)}" if node.here else None
-
-
-def timestamp(at: datetime | int) -> str:
-    """RFC 3339 in UTC, to the second; an int is in milliseconds since 1970."""
-    moment = EPOCH + timedelta(milliseconds=at) if isinstance(at, int) else at.astimezone(UTC)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def namespace(node: Node) -> str:
-    """Who published it; empty for a name without one."""
-    return node.name.rpartition("/")[0]
 
 
 def _described(graph: Graph, node: Node, base_url: str) -> Json:
@@ -159,7 +103,7 @@ def _identity(node: Node, base_url: str) -> Json:
         {
             "type": "machine-learning-model",
             "group": namespace(node),
-            "name": _own_name(node) or node.name,
+            "name": own_name(node) or node.name,
             "version": node.revision,
             "purl": purl(node, base_url),
         }
@@ -186,14 +130,6 @@ def _property(key: str, value: str) -> Json:
 
 def _ref(name: str) -> str:
     return f"model:{name}"  # never looks like a BOM-Link, `urn:cdx:…`
-
-
-def _own_name(node: Node) -> str:
-    return node.name.rpartition("/")[2]
-
-
-def _quoted(name: str) -> str:
-    return quote(name, safe="/")
 
 
 def _without_nothing(properties: Json) -> Json:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from headwater.lineage.graph import Edge, Graph
+from headwater.family.graph import Edge, Graph
 
 ROW_MAX = 6  # nodes: a screen's width
 SWEEPS = 4  # down and up again; more change little

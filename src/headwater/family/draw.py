@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import re
 
-from headwater.lineage.draw_svg import svg
-from headwater.lineage.draw_text import text
-from headwater.lineage.draw_words import family, label, plain
-from headwater.lineage.graph import Edge, Graph
+from headwater.family.draw_svg import svg
+from headwater.family.draw_text import text
+from headwater.family.draw_words import family, label, plain
+from headwater.family.graph import Edge, Graph
 
 __all__ = ["mermaid", "svg", "text"]
 

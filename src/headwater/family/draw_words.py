@@ -17,7 +17,7 @@ import unicodedata
 from dataclasses import dataclass
 from heapq import nsmallest
 
-from headwater.lineage.graph import Edge, Graph, Node
+from headwater.family.graph import Edge, Graph, Node
 
 NODES_MAX = 2000  # more cannot be looked at; a page of it has 2 MB
 EDGES_MAX = 8000  # four per node; a merge of hundreds is no picture

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from effort import examples
-from headwater.lineage.draw import MERMAID_NODES_MAX, mermaid, svg, text
-from headwater.lineage.draw_layers import ROW_MAX, places
-from headwater.lineage.draw_words import CHARS_MAX, NOBODY, NODES_MAX, family, plain, proof
-from headwater.lineage.graph import Edge, Graph, Inferred, Node
+from headwater.family.draw import MERMAID_NODES_MAX, mermaid, svg, text
+from headwater.family.draw_layers import ROW_MAX, places
+from headwater.family.draw_words import CHARS_MAX, NOBODY, NODES_MAX, family, plain, proof
+from headwater.family.graph import Edge, Graph, Inferred, Node
 
 SVG = "{http://www.w3.org/2000/svg}"
 SECONDS_MAX = 2.0  # for 2,000 nodes

@@ -14,9 +14,9 @@ import unicodedata
 from html import escape
 from urllib.parse import quote
 
-from headwater.lineage.draw_layers import Places, places
-from headwater.lineage.draw_words import evidence, family, label, plain, proof
-from headwater.lineage.graph import Edge, Graph, Node
+from headwater.family.draw_layers import Places, places
+from headwater.family.draw_words import evidence, family, label, plain, proof
+from headwater.family.graph import Edge, Graph, Node
 
 WIDTH, HEIGHT = 220, 46  # of a node
 GAP_X, GAP_Y = 26, 64  # between nodes: room for an edge that passes, and for a label

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from headwater.lineage.draw_words import plain
-from headwater.lineage.graph import Graph, Node
-from headwater.lineage.licence_terms import (
+from headwater.family.draw_words import plain
+from headwater.family.graph import Graph, Node
+from headwater.family.licence_terms import (
     ATTRIBUTION,
     NAMED,
     OWN_TERMS,

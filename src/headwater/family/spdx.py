@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from uuid import NAMESPACE_URL, uuid5
 
-from headwater.lineage.cyclonedx import (
+from headwater.family.bom import (
     Json,
     address,
     facts,
@@ -31,8 +31,8 @@ from headwater.lineage.cyclonedx import (
     ties,
     timestamp,
 )
-from headwater.lineage.graph import Edge, Graph, Node
-from headwater.lineage.spdx_ids import License, license_of
+from headwater.family.graph import Edge, Graph, Node
+from headwater.family.spdx_ids import License, license_of
 
 CONTEXT = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"
 NO_ASSERTION = "https://spdx.org/rdf/3.0.1/terms/ExpandedLicensing/NoAssertionLicense"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from effort import examples
-from headwater.lineage.graph import Edge, Graph, Inferred
+from headwater.family.graph import Edge, Graph, Inferred
 
 SECONDS_MAX = 1.0  # for a graph that is meant to take for ever
 

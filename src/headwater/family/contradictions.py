@@ -14,7 +14,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from headwater.lineage.graph import Edge, Graph
+from headwater.family.graph import Edge, Graph
 
 Kind = Literal["unrelated", "from-scratch", "undeclared", "another-parent", "another-relation"]
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from effort import examples
-from headwater.lineage.graph import Edge, Graph, Node
-from headwater.lineage.licence_terms import (
+from headwater.family.graph import Edge, Graph, Node
+from headwater.family.licence_terms import (
     ATTRIBUTION,
     NAME_PREFIX,
     NAMED,
@@ -23,7 +23,7 @@ from headwater.lineage.licence_terms import (
     USE_RESTRICTIONS,
     WORDS,
 )
-from headwater.lineage.licences import CONFLICTS_MAX, conflicts, obligations, unknown_above
+from headwater.family.licences import CONFLICTS_MAX, conflicts, obligations, unknown_above
 
 # https://huggingface.co/docs/hub/repositories-licenses, all of it.
 HUGGING_FACE = """

@@ -14,15 +14,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from bom_kit import FAMILY, HUB, NOON, graphs
 from cyclonedx.spdx import fixup_id, is_supported_id
 from hypothesis import given, settings
 from spdx_python_model.bindings import v3_0_1 as model
-from test_cyclonedx import FAMILY, HUB, NOON, graphs
 
 from effort import examples
-from headwater.lineage.graph import Edge, Graph, Inferred, Node, NodeFile
-from headwater.lineage.spdx import NO_ASSERTION, spdx
-from headwater.lineage.spdx_ids import SPDX_IDS, License, license_of
+from headwater.family.graph import Edge, Graph, Inferred, Node, NodeFile
+from headwater.family.spdx import NO_ASSERTION, spdx
+from headwater.family.spdx_ids import SPDX_IDS, License, license_of
 
 # https://huggingface.co/docs/hub/repositories-licenses, without those that stand for no license.
 HF_LICENSES = """

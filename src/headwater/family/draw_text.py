@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from headwater.lineage.draw_words import family, label, plain, proof
-from headwater.lineage.graph import Edge, Graph
+from headwater.family.draw_words import family, label, plain, proof
+from headwater.family.graph import Edge, Graph
 
 LEVELS_MAX = 40  # indents of 4; whoever is deeper has its level as a number instead
 ALSO_MAX = 3  # other parents that are named

@@ -1,0 +1,1 @@
+"""A family of models as its reader may see it: drawings, bills of materials, licences."""
