@@ -4,10 +4,10 @@
     NAMED      names that cards give with `license: other`
     SHARED_AS  under which other licences a share-alike licence lets a changed work be passed on
 
-After the licences' own texts, by their identifiers at SPDX (spdx.org/licenses) where they have one;
-the section that decides is named where it is not obvious. Not read again for this table: h-research,
-intel-research, grok2-community, c-uda and those of NAMED. Families (`bsd`, `gpl`) have what
-all of their members ask. What no two readers agree on is left out: whether training is a
+After the licences' own texts, by their identifiers at SPDX (spdx.org/licenses) where they have
+one; the section that decides is named where it is not obvious. Not read again for this table:
+h-research, intel-research, grok2-community, c-uda and those of NAMED. Families (`bsd`, `gpl`) have
+what all of their members ask. What no two readers agree on is left out: whether training is a
 derivation at all, and whether the limits on a data licence reach the model.
 """
 
