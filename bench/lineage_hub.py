@@ -85,8 +85,8 @@ def main() -> int:
                 path = path_of(args.cache, args.seed, number, member.name)
                 publish(floors, actors[number], name, path)
                 names.append(name)
-                for repo, commit in floors.catalog.ancestry.unlooked(10):
-                    work.look(repo, commit)
+                for one in floors.catalog.ancestry.unlooked(10):
+                    work.look(one.repo, one.commit)
         work.rest()
         took_s, wall_s = spent_s() - began, time.monotonic() - wall
         found = {}

@@ -76,11 +76,12 @@ class LineageWorld:
 
     def look(self) -> int:
         """Do what the jobs would: every repo that waits, in order. How many there were."""
-        waiting = self.catalog.ancestry.unlooked(100)
-        for repo, commit in waiting:
-            self.work.look(repo, commit)
-        assert self.catalog.ancestry.unlooked(100) == []
-        return len(waiting)
+        count = 0
+        while waiting := self.catalog.ancestry.unlooked(1_000):
+            for one in sorted(waiting, key=lambda one: (one.repo.updated_ms, one.repo.id)):
+                self.work.look(one.repo, one.commit)
+                count += 1
+        return count
 
     def get(self, path: str, user: str = "") -> Answer:
         headers = {"authorization": f"Bearer {self.tokens[user]}"} if user else {}

@@ -2,6 +2,7 @@
 
     ancestry.unlooked(limit)                 model repos whose `main` nobody looked at
     ancestry.looked(repo, commit)            it was, at that commit
+    ancestry.look_again(keys), .orphans(n)   who lost a parent is looked at again
     ancestry.scopes(key)                     among whom it is to be traced
     ancestry.put(key, scope, found)          its parents there; None drops what is known
     ancestry.parents(key) / children(key)    links, of every scope
@@ -19,7 +20,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, exists, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    delete,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from headwater.catalog import schema as s
 from headwater.catalog import schema_lineage as sl
@@ -33,6 +45,26 @@ from headwater.names import GitOid
 
 DECLARED_MAX = 16  # models that a card names, each in some files
 SCOPES_MAX = 16  # of one model: organisations that hold a copy of it
+
+
+def _first(key: str, scope: int) -> ScalarSelect[int]:
+    """The repo that had the model first."""
+    unit = sl.model_unit.c
+    return (
+        select(unit.repo_id)
+        .join(s.repo, s.repo.c.id == unit.repo_id)
+        .where(unit.key == key, in_scope(scope))
+        .order_by(unit.came_ms, unit.repo_id)
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Unlooked:
+    repo: Repo
+    commit: GitOid  # that `main` has
+    last_ms: int  # when it was looked at; 0: never
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +85,29 @@ class Ancestries:
 
     # Repos
 
-    def unlooked(self, limit: int) -> list[tuple[Repo, GitOid]]:
-        """Repos whose `main`, or whose being private, is not what was looked at."""
+    def unlooked(self, limit: int, after_id: int = 0) -> list[Unlooked]:
+        """Repos behind `after_id` that changed since they were looked at: `main`, owner, or who may
+        see them; or that were to be looked at again."""
         look = sl.lineage_look.c
         same = exists().where(
             look.repo_id == s.repo.c.id,
             look.commit == s.ref.c.commit,
             look.private == s.repo.c.private,
+            look.disabled == s.repo.c.disabled,
+            look.owner_id == s.repo.c.owner_id,
             look.rules == RULES,
         )
+        last = select(look.at_ms).where(look.repo_id == s.repo.c.id).scalar_subquery()
         query = (
-            select(s.repo, s.ref.c.commit)
+            select(s.repo, s.ref.c.commit, func.coalesce(last, 0))
             .join(s.ref, (s.ref.c.repo_id == s.repo.c.id) & (s.ref.c.name == MAIN))
-            .where(s.repo.c.type == "model", ~same)
-            .order_by(s.repo.c.updated_ms, s.repo.c.id)
+            .where(s.repo.c.type == "model", s.repo.c.id > after_id, ~same)
+            .order_by(s.repo.c.id)
             .limit(limit)
         )
         with self.db.read() as conn:
-            return [(Repo.of(row), GitOid(row[-1])) for row in conn.execute(query)]
+            rows = conn.execute(query).all()
+        return [Unlooked(Repo.of(row), GitOid(row[-2]), int(row[-1])) for row in rows]
 
     def repo(self, repo_id: int) -> tuple[Repo, GitOid] | None:
         """The repo and its `main` as they are now; None when there is none, or nothing in it."""
@@ -84,14 +121,59 @@ class Ancestries:
         return None if row is None else (Repo.of(row), GitOid(row[-1]))
 
     def looked(self, repo: Repo, commit: GitOid) -> None:
-        """All of it was looked at, at that commit and as private as `repo` says."""
+        """All of it was looked at, at that commit and as `repo` stood."""
         values = {
-            "commit": commit, "private": repo.private, "rules": RULES, "at_ms": now_ms(),
+            "commit": commit, "private": repo.private, "disabled": repo.disabled,
+            "owner_id": repo.owner_id, "rules": RULES, "at_ms": now_ms(),
         }  # fmt: skip
         with self.db.write() as conn:
             if conn.execute(select(s.repo.c.id).where(s.repo.c.id == repo.id)).first() is not None:
                 statement = self.db.upsert(sl.lineage_look, ["repo_id"], values)
                 conn.execute(statement, {"repo_id": repo.id, **values})
+
+    def is_looked(self, repo: Repo) -> bool:
+        """Whether the models that are known are those of this repo as it stands."""
+        look = sl.lineage_look.c
+        query = (
+            select(look.repo_id)
+            .join(s.ref, (s.ref.c.repo_id == look.repo_id) & (s.ref.c.name == MAIN))
+            .where(look.repo_id == repo.id, look.commit == s.ref.c.commit)
+        )
+        with self.db.read() as conn:
+            return conn.execute(query).first() is not None
+
+    def look_again(self, keys: Iterable[str]) -> int:
+        """The repos that hold these models are to be looked at again; how many are."""
+        some, count = sorted(set(keys)), 0
+        for at in range(0, len(some), IN_MAX):
+            held = select(sl.model_unit.c.repo_id).where(
+                sl.model_unit.c.key.in_(some[at : at + IN_MAX])
+            )
+            with self.db.write() as conn:
+                count += conn.execute(
+                    update(sl.lineage_look)
+                    .where(sl.lineage_look.c.repo_id.in_(held), sl.lineage_look.c.rules != 0)
+                    .values(rules=0)
+                ).rowcount
+        return count
+
+    def orphans(self, limit: int) -> list[str]:
+        """Models with a parent that nobody of its scope holds any more."""
+        link, unit, repo = sl.ancestry_link.c, sl.model_unit.c, s.repo.c
+        there = (
+            exists()
+            .where(unit.key == link.parent, unit.repo_id == repo.id, repo.disabled.is_(false()))
+            .where(
+                or_(
+                    link.scope == ALL,
+                    repo.private.is_(false()),
+                    (link.scope != PUBLIC) & (repo.owner_id == link.scope),
+                )
+            )
+        )
+        query = select(link.key).where(~there).distinct().order_by(link.key).limit(limit)
+        with self.db.read() as conn:
+            return list(conn.execute(query).scalars())
 
     # Traces
 
@@ -200,19 +282,16 @@ class Ancestries:
     # What cards say
 
     def declared(self, key: str, scope: int) -> list[str]:
-        """Models of the repos that the cards of its holders name as bases."""
-        named = (
-            select(s.base_edge.c.base_key)
-            .join(sl.model_unit, sl.model_unit.c.repo_id == s.base_edge.c.repo_id)
-            .where(sl.model_unit.c.key == key)
-        )
+        """Models of the repos that its card names as bases: the card of the repo that had it first
+        there, for whoever copies a model may write anything on theirs."""
+        named = select(s.base_edge.c.base_key).where(s.base_edge.c.repo_id == _first(key, scope))
         old = select(s.redirect.c.repo_id).where(
             s.redirect.c.type == "model", s.redirect.c.key.in_(named)
         )
         return self._models(or_(s.repo.c.key.in_(named), s.repo.c.id.in_(old)), key, scope)
 
     def declaring(self, key: str, scope: int) -> list[str]:
-        """Models of the repos whose cards name one of its holders as a base."""
+        """Models that were first in repos whose cards name one of its holders as a base."""
         holders = select(sl.model_unit.c.repo_id).where(sl.model_unit.c.key == key)
         names = select(s.repo.c.key).where(s.repo.c.id.in_(holders))
         old = select(s.redirect.c.key).where(
@@ -220,7 +299,8 @@ class Ancestries:
         )
         edge = s.base_edge.c
         children = select(edge.repo_id).where(or_(edge.base_key.in_(names), edge.base_key.in_(old)))
-        return self._models(s.repo.c.id.in_(children), key, scope)
+        found = self._models(s.repo.c.id.in_(children), key, scope)
+        return [one for one in found if key in self.declared(one, scope)]
 
     def _models(self, repos: ColumnElement[bool], key: str, scope: int) -> list[str]:
         unit = sl.model_unit.c

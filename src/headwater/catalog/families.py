@@ -2,10 +2,11 @@
 
     families.of(actor, repo)        -> Graph        the whole family, at most NODES_MAX repos
     families.models(actor, repo)    -> [(Held, (Near, …))]   its models, and whom each is near to
+    families.traced(actor, repo)    -> {key: reason}  those that were looked at
     families.strangers(actor, repo) -> names         declared parents its weights do not know
 
 Every repo in it is one that the actor may see, decided now. An edge that was found among private
-models is told only to whoever sees all of its parents; anybody else hears what was found among the
+models of an owner is told to whoever sees all of these; anybody else hears what was found among the
 public ones. A parent that a card names and that is not here, or not for the actor, is a mere name.
 """
 
@@ -16,30 +17,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from headwater.catalog import rights
 from headwater.catalog import schema as s
 from headwater.catalog import schema_lineage as sl
 from headwater.catalog.actors import Actor
-from headwater.catalog.ancestry import Ancestries, Link
+from headwater.catalog.ancestry import Ancestries
 from headwater.catalog.card_tags import texts
 from headwater.catalog.db import IN_MAX, Db
+from headwater.catalog.family_facts import Facts, Holder, sees_all_of
 from headwater.catalog.models import REPO_COLUMNS, Repo
 from headwater.catalog.sketches import PUBLIC, Held, Sketches
-from headwater.family.graph import Edge, Graph, Inferred, Node, NodeFile
+from headwater.family.graph import Edge, Graph, Node, NodeFile
 from headwater.lineage.relation import Relation
 
 NODES_MAX = 2_000  # of one family; a larger one is shown in part
-HOLDERS_MAX = 2_000  # repos that hold copies of some models, the first to have them
+EDGES_MAX = 8_000  # those to mere names on cards are among them
+LEVELS_MAX = 64  # up and down from the repo; a longer chain of cards is somebody's joke
+HOLDERS_MAX = 20  # repos that hold copies of one model, the first to have it
+KIN_MAX = 500  # models that one was compared with
 NEAR_MAX = 50  # that are told of one model
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    repo: Repo
-    path: str
-    came_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,9 @@ class Families:
         repos: dict[int, Repo] = {}
         edges: dict[tuple[str, str], Edge] = {}
         level = [repo]
-        while level and len(repos) < NODES_MAX:
+        for _ in range(LEVELS_MAX):
+            if not level or len(repos) >= NODES_MAX or len(edges) >= EDGES_MAX:
+                break
             level = [one for one in level if one.id not in repos][: NODES_MAX - len(repos)]
             repos.update({one.id: one for one in level})
             units = self.sketches.units([one.id for one in level])
@@ -76,8 +76,8 @@ class Families:
         here = {key: edge for key, edge in edges.items() if edge.child in names}
         graph = Graph({}, tuple(here[key] for key in sorted(here)))
         kin = {repo.full, *graph.above(repo.full), *graph.below(repo.full)}
-        for root in graph.roots(repo.full):
-            kin |= {root, *graph.below(root)}
+        kin |= set(graph.all_below(graph.roots(repo.full)))
+        kin |= {edge.parent for edge in graph.edges if edge.child in kin}
         nodes = self._nodes(actor, [one for one in repos.values() if one.full in kin])
         for edge in here.values():
             if edge.child in kin and edge.parent not in nodes:
@@ -99,6 +99,20 @@ class Families:
             ]
             near.sort(key=lambda one: (not one.relation.related, one.relation.change, one.repo))
             found.append((unit, tuple(near[:NEAR_MAX])))
+        return found
+
+    def traced(self, actor: Actor, repo: Repo) -> dict[str, str | None]:
+        """Models of the repo that were traced, and why some could not be, as far as the actor is
+        told. Empty until the repo itself was looked at: that the same bytes were looked at before
+        would tell of somebody else who has them."""
+        if not self.ancestry.is_looked(repo):
+            return {}
+        keys = [unit.key for unit in self.sketches.units([repo.id]).get(repo.id, [])]
+        scopes = {PUBLIC, repo.owner_id} if sees_all_of(actor, repo.owner_id) else {PUBLIC}
+        found: dict[str, str | None] = dict.fromkeys(keys)
+        for (key, scope), (_, failed) in self.ancestry.traced(keys).items():
+            if scope in scopes and failed is not None:
+                found[key] = failed
         return found
 
     def strangers(self, actor: Actor, repo: Repo) -> list[str]:
@@ -132,14 +146,17 @@ class Families:
         links = self.ancestry.parents(keys)
         parents = {link.parent for some in links.values() for link in some}
         holders = self._holders(actor, keys | parents)
-        traced = self.ancestry.traced(keys)
+        facts = Facts(
+            actor, links, holders, self.sketches.kin_among(parents, keys),
+            {key: lines for key, (lines, _) in self.ancestry.traced(keys).items()},
+        )  # fmt: skip
         declared = self._declared(actor, repos)
         found: dict[tuple[str, str], Edge] = {}
         above: list[Repo] = []
         for repo in repos:
             edges: dict[str, Edge] = {}
             for unit in units.get(repo.id, ()):
-                for parent, inferred in self._of_unit(repo, unit, links, holders, traced):
+                for parent, inferred in facts.of(repo, unit):
                     if parent.id != repo.id and parent.full not in edges:
                         edges[parent.full] = Edge(repo.full, parent.full, None, inferred)
                         above.append(parent)
@@ -152,36 +169,6 @@ class Families:
                     above.append(here)
             found.update({(repo.full, parent): edge for parent, edge in edges.items()})
         return found, above
-
-    def _of_unit(
-        self,
-        repo: Repo,
-        unit: Held,
-        links: Mapping[str, Sequence[Link]],
-        holders: Mapping[str, Sequence[Holder]],
-        traced: Mapping[tuple[str, int], tuple[tuple[str, ...], str | None]],
-    ) -> list[tuple[Repo, Inferred]]:
-        first = holders.get(unit.key, ())[:1]
-        if first and first[0].repo.id != repo.id:  # the very same files were there before
-            shown = ("the same files, byte for byte",)
-            inferred = Inferred("copy", False, 1.0, 0.0, 0.0, 1.0, shown, unit.path, first[0].path)
-            return [(first[0].repo, inferred)]
-        chosen, scope = _shown(repo, links.get(unit.key, ()), holders)
-        kin = self.sketches.kin([link.parent for link in chosen], unit.key) if chosen else {}
-        lines = traced.get((unit.key, scope), ((), None))[0]
-        named = {link.parent: _holder(repo, holders[link.parent]) for link in chosen}
-        for key, holder in named.items():
-            lines = tuple(line.replace(key, holder.repo.full) for line in lines)
-        made = []
-        for link in chosen:
-            holder, relation = named[link.parent], kin.get(link.parent)
-            if relation is None:
-                continue
-            made.append((holder.repo, Inferred(
-                link.kind, link.decided, link.weight, relation.log10_p, relation.change,
-                relation.unchanged, (*lines, *relation.evidence), unit.path, holder.path,
-            )))  # fmt: skip
-        return made
 
     def _down(
         self, actor: Actor, repos: Sequence[Repo], units: Mapping[int, Sequence[Held]]
@@ -237,13 +224,20 @@ class Families:
         found: dict[str, list[Holder]] = {}
         some = sorted(set(keys))
         for at in range(0, len(some), IN_MAX):
-            query = (
-                select(s.repo, unit.key, unit.path, unit.came_ms)
-                .join(sl.model_unit, unit.repo_id == s.repo.c.id)
+            order = (unit.came_ms, s.repo.c.id, unit.path)
+            place = func.row_number().over(partition_by=unit.key, order_by=order).label("place")
+            placed = (
+                select(unit.repo_id, unit.key, unit.path, unit.came_ms, place)
+                .join(s.repo, unit.repo_id == s.repo.c.id)
                 .where(unit.key.in_(some[at : at + IN_MAX]))
                 .where(s.repo.c.type == "model", rights.visible(actor))
-                .order_by(unit.came_ms, s.repo.c.id, unit.path)
-                .limit(HOLDERS_MAX)
+                .subquery()
+            )
+            query = (
+                select(s.repo, placed.c.key, placed.c.path, placed.c.came_ms)
+                .join(placed, placed.c.repo_id == s.repo.c.id)
+                .where(placed.c.place <= HOLDERS_MAX)
+                .order_by(placed.c.key, placed.c.place)
             )
             with self.db.read() as conn:
                 for row in conn.execute(query):
@@ -253,13 +247,12 @@ class Families:
 
     def _kin_of(self, key: str) -> dict[str, Relation]:
         with self.db.read() as conn:
-            query = select(sl.kinship.c.one).where(sl.kinship.c.other == key).limit(HOLDERS_MAX)
+            query = select(sl.kinship.c.one).where(sl.kinship.c.other == key).limit(KIN_MAX)
             ones = list(conn.execute(query).scalars())
         return self.sketches.kin(ones, key)
 
     def _nodes(self, actor: Actor, repos: Sequence[Repo]) -> dict[str, Node]:
         units = self.sketches.units([repo.id for repo in repos])
-        files = self.sketches.files(unit.key for some in units.values() for unit in some)
         looks = self._commits([repo.id for repo in repos])
         nodes = {}
         for repo in repos:
@@ -269,9 +262,9 @@ class Families:
             shown: tuple[NodeFile, ...] = ()
             if rights.allowed(actor, repo, "bytes"):  # else hashes would tell of them
                 shown = tuple(
-                    NodeFile(_beside(unit.path, file.name), file.oid, file.size_bytes)
+                    NodeFile(file.path, file.oid, file.size_bytes)
                     for unit in units.get(repo.id, ())
-                    for file in files.get(unit.key, ())
+                    for file in unit.files
                 )
             nodes[repo.full] = Node(
                 repo.full, True, license.lower() if license else None, name, repo.parameters,
@@ -286,27 +279,6 @@ class Families:
             with self.db.read() as conn:
                 found.update({at_row.repo_id: at_row.commit for at_row in conn.execute(query)})
         return found
-
-
-def _shown(
-    repo: Repo, links: Sequence[Link], holders: Mapping[str, Sequence[Holder]]
-) -> tuple[list[Link], int]:
-    """The links of the widest scope all of whose parents are to be seen; else those of the public
-    one that are."""
-    own = [link for link in links if link.scope == repo.owner_id]
-    if own and all(link.parent in holders for link in own):
-        return own, repo.owner_id
-    return [link for link in links if link.scope == PUBLIC and link.parent in holders], PUBLIC
-
-
-def _holder(repo: Repo, holders: Sequence[Holder]) -> Holder:
-    """Of several that hold a parent: the repo itself, else the first that had it."""
-    return next((one for one in holders if one.repo.id == repo.id), holders[0])
-
-
-def _beside(path: str, name: str) -> str:
-    folder = path.rpartition("/")[0]
-    return f"{folder}/{name}" if folder else name
 
 
 def _visible_by_name(conn: Any, actor: Actor, keys: set[str]) -> dict[str, Repo]:

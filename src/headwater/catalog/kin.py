@@ -84,12 +84,11 @@ class KinSearch:
 
     def _by_weights(self, conn: Connection, oid: Digest, repo_ids: Sequence[int]) -> list[Digest]:
         """Files of the models that lineage found above those of which the blob is a file, the
-        nearest first, files of the same name before the others."""
+        nearest first."""
         held = sl.model_unit.c
         keys = conn.execute(select(held.key).where(held.repo_id.in_(repo_ids))).scalars()
         mine = _files_of(conn, list(keys))
-        level = [key for key, files in mine.items() if any(file[1] == oid for file in files)]
-        names = {name for key in level for name, at, _ in mine[key] if at == oid}
+        level = [key for key, files in mine.items() if any(at == oid for at, _ in files)]
         seen, found = set(level), []
         for _ in range(GENERATIONS_MAX):
             link = sl.ancestry_link.c
@@ -104,8 +103,7 @@ class KinSearch:
                 break
             seen.update(level)
             files = [file for some in _files_of(conn, level).values() for file in some]
-            files.sort(key=lambda file: file[0] not in names)
-            found += [Digest(at) for _, at, size in files if size >= BYTES_MIN]
+            found += [Digest(at) for at, size in files if size >= BYTES_MIN]
         some = list(dict.fromkeys(found))[:ROOTS_MAX]
         there = select(s.blob.c.oid).where(s.blob.c.oid.in_([str(one) for one in some]))
         known = set(conn.execute(there).scalars())
@@ -142,12 +140,12 @@ class KinSearch:
         return paths, sorted(before, key=lambda one: -came[one])
 
 
-def _files_of(conn: Connection, keys: Sequence[str]) -> dict[str, list[tuple[str, str, int]]]:
-    """Name, SHA-256 and size of the files of these models."""
+def _files_of(conn: Connection, keys: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
+    """SHA-256 and size of the files of these models."""
     row = sl.sketch.c
     query = select(row.key, row.files).where(row.key.in_(keys[:IN_MAX]), row.state != "failed")
     return {
-        found.key: msgspec.json.decode(found.files, type=list[tuple[str, str, int]])
+        found.key: msgspec.json.decode(found.files, type=list[tuple[str, int]])
         for found in conn.execute(query.order_by(row.key))
     }
 

@@ -5,7 +5,7 @@
     kinship           what two models are to each other, once it was found
     ancestry          that a model was traced, among whom
     ancestry_link     whom it comes from
-    lineage_look      which commit of a repo was looked at
+    lineage_look      which commit of a repo was looked at, and how the repo stood
 
 Edges lead from bytes to bytes; who may hear of one is asked of the repos that hold them. `scope`
 says among whom a model was traced: 0 what is public, the id of an account that and what is its own,
@@ -38,6 +38,7 @@ model_unit = Table(
     Column("key", String(64), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("came_ms", BigInteger, nullable=False),  # when its last file came to the repo
+    Column("files", Text, nullable=False),  # JSON: [[path, SHA-256, bytes], …], as this repo has it
     Index("ix_model_unit_key", "key"),
 )  # fmt: skip
 
@@ -48,7 +49,7 @@ sketch = Table(
     Column("state", String(8), nullable=False),  # made | none: no layers | failed
     Column("reason", Text),  # of a failure
     Column("rules", Integer, nullable=False),  # older ones are made anew
-    Column("files", Text, nullable=False),  # JSON: [[name, SHA-256, bytes], …]
+    Column("files", Text, nullable=False),  # JSON: [[SHA-256, bytes], …]; names are each repo's
     Column("signs", LargeBinary, nullable=False),  # 240 bytes to search by
     Column("body", LargeBinary, nullable=False),
     Column("layers", Integer, nullable=False),
@@ -94,7 +95,9 @@ lineage_look = Table(
     "lineage_look", metadata,
     owned("repo_id", "repo.id", primary_key=True),
     Column("commit", String(40), nullable=False),
-    Column("private", Boolean, nullable=False),  # as it was then
-    Column("rules", Integer, nullable=False),
+    Column("private", Boolean, nullable=False),  # these three as they were then
+    Column("disabled", Boolean, nullable=False),
+    Column("owner_id", Integer, nullable=False),
+    Column("rules", Integer, nullable=False),  # 0: to be looked at again
     Column("at_ms", BigInteger, nullable=False),
 )  # fmt: skip

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, exists, false, func, or_, select, true
+from sqlalchemy import ColumnElement, delete, exists, false, func, or_, select, true, update
 
 from headwater.catalog import schema as s
 from headwater.catalog import schema_lineage as sl
@@ -26,7 +26,7 @@ from headwater.catalog.models import Repo
 from headwater.lineage.relation import Relation
 from headwater.lineage.search import pack_signs
 from headwater.lineage.sketch import Sketch
-from headwater.lineage.units import Unit
+from headwater.lineage.units import Unit, UnitFile
 from headwater.names import Digest
 
 RULES = 1  # of sketches, relations and traces: with others they are made anew
@@ -43,12 +43,14 @@ class Held:
     key: str
     size_bytes: int
     came_ms: int
+    files: tuple[UnitFile, ...]
     state: State | None = None  # None: it was not looked at yet
     reason: str | None = None
 
 
 class StoredFile(NamedTuple):
-    name: str
+    """Of a model, whoever has it: its names are no one's but each repo's."""
+
     oid: Digest
     size_bytes: int
 
@@ -78,10 +80,7 @@ class Sketches:
             "reason": reason[:REASON_CHARS_MAX].replace("\0", " ") if reason else None,
             "rules": RULES,
             "files": msgspec.json.encode(
-                [
-                    (file.path.rpartition("/")[2], str(file.oid), file.size_bytes)
-                    for file in unit.files
-                ]
+                [(str(file.oid), file.size_bytes) for file in unit.files]
             ).decode(),
             "signs": pack_signs(sketch) if sketch is not None else b"",
             "body": sketch.pack() if sketch is not None else b"",
@@ -132,10 +131,8 @@ class Sketches:
             query = select(sl.sketch.c.key, sl.sketch.c.files).where(sl.sketch.c.key.in_(some))
             with self.db.read() as conn:
                 for row in conn.execute(query):
-                    files = msgspec.json.decode(row.files, type=list[tuple[str, str, int]])
-                    found[row.key] = tuple(
-                        StoredFile(name, Digest(oid), size) for name, oid, size in files
-                    )
+                    files = msgspec.json.decode(row.files, type=list[tuple[str, int]])
+                    found[row.key] = tuple(StoredFile(Digest(oid), size) for oid, size in files)
         return found
 
     def forget_unheld(self) -> int:
@@ -150,6 +147,12 @@ class Sketches:
                 conn.execute(delete(sl.ancestry).where(sl.ancestry.c.key.in_(some)))
                 conn.execute(delete(sl.ancestry_link).where(sl.ancestry_link.c.key.in_(some)))
         return len(gone)
+
+    def fail(self, key: str, reason: str) -> None:
+        """A model that was sketched is of no use after all: it is compared with nobody again."""
+        values = {"state": "failed", "reason": reason[:REASON_CHARS_MAX]}
+        with self.db.write() as conn:
+            conn.execute(update(sl.sketch).where(sl.sketch.c.key == key).values(**values))
 
     # Models of repos
 
@@ -175,6 +178,9 @@ class Sketches:
                         key=unit.key,
                         size_bytes=unit.size_bytes,
                         came_ms=max(known, default=repo.updated_ms),
+                        files=msgspec.json.encode(
+                            [(str(f.path), str(f.oid), f.size_bytes) for f in unit.files]
+                        ).decode(),
                     )
                 )
 
@@ -195,9 +201,24 @@ class Sketches:
             with self.db.read() as conn:
                 for row in conn.execute(query):
                     held = Held(
-                        row.path, row.key, row.size_bytes, row.came_ms, row.state, row.reason
+                        row.path,
+                        row.key,
+                        row.size_bytes,
+                        row.came_ms,
+                        _files(row.files),
+                        row.state,
+                        row.reason,
                     )
                     found.setdefault(row.repo_id, []).append(held)
+        return found
+
+    def held(self, keys: Iterable[str]) -> set[str]:
+        """Those that any repo holds, be it in quarantine."""
+        found: set[str] = set()
+        for some in _pages(keys):
+            query = select(sl.model_unit.c.key).where(sl.model_unit.c.key.in_(some)).distinct()
+            with self.db.read() as conn:
+                found |= set(conn.execute(query).scalars())
         return found
 
     def within(self, keys: Iterable[str], scope: int) -> dict[str, tuple[int, int]]:
@@ -217,6 +238,22 @@ class Sketches:
         return found
 
     # Relations
+
+    def kin_among(
+        self, keys: Iterable[str], others: Iterable[str]
+    ) -> dict[tuple[str, str], Relation]:
+        """What each of `others` is to each of `keys`, where that was found."""
+        row, found = sl.kinship.c, {}
+        wanted = set(keys)
+        for some in _pages(others):
+            query = select(row.one, row.other, row.body).where(
+                row.other.in_(some), row.rules == RULES
+            )
+            with self.db.read() as conn:
+                for at in conn.execute(query):
+                    if at.one in wanted:
+                        found[at.one, at.other] = msgspec.msgpack.decode(at.body, type=Relation)
+        return found
 
     def kin(self, one: Iterable[str], other: str) -> dict[str, Relation]:
         """What `other` is to each of those, where that was found."""
@@ -241,6 +278,11 @@ class Sketches:
                 }
                 statement = self.db.upsert(sl.kinship, ["one", "other"], values)
                 conn.execute(statement, {"one": one, "other": other, **values})
+
+
+def _files(text: str) -> tuple[UnitFile, ...]:
+    rows = msgspec.json.decode(text, type=list[tuple[str, str, int]])
+    return tuple(UnitFile(path, Digest(oid), size) for path, oid, size in rows)
 
 
 def in_scope(scope: int) -> ColumnElement[bool]:

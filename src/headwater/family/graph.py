@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -110,6 +110,17 @@ class Graph:
     def below(self, name: str) -> list[str]:
         """All that came from it, the nearest first."""
         return list(self._walk(name, up=False))
+
+    def all_below(self, names: Iterable[str]) -> list[str]:
+        """These, and all that came from any of them."""
+        seen = dict.fromkeys(names)
+        todo = deque(seen)
+        while todo:
+            for edge in self.children(todo.popleft()):
+                if edge.child not in seen:
+                    seen[edge.child] = None
+                    todo.append(edge.child)
+        return list(seen)
 
     def roots(self, name: str) -> list[str]:
         """Itself when it has none. Of a ring, the member from which no way leads on."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,8 +22,9 @@ from starlette.responses import Response
 from headwater import __version__
 from headwater.catalog.actors import Actor
 from headwater.catalog.models import Repo
+from headwater.catalog.rights import demand_file
 from headwater.catalog.sketches import Held
-from headwater.errors import BadRequest, HeadwaterError, RevisionNotFound
+from headwater.errors import BadRequest, HeadwaterError
 from headwater.family.contradictions import contradictions, says_scratch
 from headwater.family.cyclonedx import cyclonedx
 from headwater.family.draw import mermaid, svg, text
@@ -59,12 +61,12 @@ class LineageRoutes:
         actor, repo = self._asked(request, params)
         graph = self.hub.catalog.families.of(actor, repo)
         strangers = self.hub.catalog.families.strangers(actor, repo)
-        scratch = says_scratch(self._card(repo))
+        scratch = says_scratch(self._card(actor, repo))
         held = self.hub.catalog.sketches.units([repo.id]).get(repo.id, [])
         name = repo.full
         return json_reply({
             "id": name,
-            "models": self._models(held),
+            "models": self._models(actor, repo, held),
             "parents": [edge_json(edge) for edge in graph.parents(name)],
             "family": {
                 "roots": graph.roots(name),
@@ -91,7 +93,7 @@ class LineageRoutes:
     def nearest(self, request: Request, params: Params) -> Response:
         actor, repo = self._asked(request, params)
         found = self.hub.catalog.families.models(actor, repo)
-        shown = self._models([held for held, _ in found])
+        shown = self._models(actor, repo, [held for held, _ in found])
         models = [
             model
             | {
@@ -138,26 +140,25 @@ class LineageRoutes:
         actor = self.hub.actor(request)
         return actor, self.hub.catalog.repos.find(actor, "model", params["id"], "see")
 
-    def _models(self, units: Sequence[Held]) -> list[dict[str, Any]]:
-        rows = self.hub.catalog.ancestry.traced(unit.key for unit in units)
-        reasons: dict[str, list[str | None]] = {}
-        for (key, _), (_, failed) in rows.items():
-            reasons.setdefault(key, []).append(failed)
+    def _models(self, actor: Actor, repo: Repo, units: Sequence[Held]) -> list[dict[str, Any]]:
+        traced = self.hub.catalog.families.traced(actor, repo)
         return [
-            _model(unit, next(filter(None, reasons.get(unit.key, ())), None),
-                   traced=unit.key in reasons)
+            _model(unit, traced[unit.key])
+            if unit.key in traced
+            else _model(replace(unit, state=None, reason=None), None)
             for unit in units
-        ]  # fmt: skip
+        ]
 
-    def _card(self, repo: Repo) -> str:
-        """The text of its card on `main`; empty without one."""
+    def _card(self, actor: Actor, repo: Repo) -> str:
+        """The text of its card on `main`; empty without one, and for whoever may not read it."""
         try:
+            demand_file(actor, repo, "README.md")
             tree = self.hub.catalog.refs.resolve(repo, "main").tree
             entry = self.hub.catalog.files.find(repo, tree, RepoPath("README.md"))
             if entry.lfs is not None or entry.size_bytes > README_BYTES_MAX:
                 return ""
             return self.hub.catalog.files.read(repo, entry).decode("utf-8", "replace")
-        except (RevisionNotFound, HeadwaterError):
+        except HeadwaterError:
             return ""
 
 
@@ -206,17 +207,13 @@ def _node(node: Node) -> dict[str, Any]:
             "parameters": node.parameters}  # fmt: skip
 
 
-def _model(unit: Held, reason: str | None, *, traced: bool) -> dict[str, Any]:
+def _model(unit: Held, reason: str | None) -> dict[str, Any]:
     """`reason`: why it was not traced, though it was sketched."""
-    state = {"made": "compared", "none": "no layers", None: "waiting"}.get(unit.state, unit.state)
-    if unit.state in ("made", "none") and not traced:
-        state = "waiting"
-    elif reason is not None:
-        state = "failed"
+    words = {"made": "compared", "none": "no layers", "failed": "failed", None: "waiting"}
     return {
         "path": unit.path,
         "size": unit.size_bytes,
-        "state": state,
+        "state": words[unit.state] if reason is None else "failed",
         "reason": reason or unit.reason,
     }
 

@@ -11,15 +11,17 @@ do to the process (hang it, fill its memory, crash it) is a `Stopped` with the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Self
+from math import isfinite
+from typing import Self, get_args
 
 import msgspec
 
 from headwater.lineage import worker as worker_module
 from headwater.lineage.parents import Ancestry
-from headwater.lineage.relation import Relation
+from headwater.lineage.relation import Kind, Relation
 from headwater.lineage.worker import Answer, Ask, Files, Job, Said
 from headwater.sandbox.child import FRAME_BYTES_MAX
 from headwater.sandbox.parent import Dead, Worker
@@ -27,8 +29,13 @@ from headwater.sandbox.parent import Dead, Worker
 START_S = 60.0  # numpy on a busy machine
 SKETCH_S = 120.0  # in which it computes; what the store takes to read is not counted
 TRACE_S = 900.0  # of some two dozen relatives
+JOB_S = 7_200.0  # with all that the store takes to read
 READS_MAX = 2_000_000  # ranges asked for in one job
 READ_BYTES_MAX = 64 * 2**30  # in one job, in all
+
+LINKS_MAX = 12  # of a merge
+EVIDENCE_CHARS_MAX = 20_000
+KINDS = frozenset({*get_args(Kind), "merged"})
 
 Read = Callable[[int, int], bytes]
 
@@ -77,12 +84,17 @@ class Isolated:
         others: Sequence[Bytes],
         earlier: Sequence[str],
         known: Mapping[str, Relation],
+        *,
+        wall_s: float | None = None,
     ) -> Ancestry:
-        """`parents.trace` among at least one other; Stopped when there is no answer."""
+        """`parents.trace` among at least one other; Stopped when there is no answer. `wall_s`: less
+        time than usual."""
         wire = tuple(other.wire for other in others)
         job = Job(target.wire, wire, tuple(earlier), dict(known))
-        ancestry = self._ask(job, [target, *others], self.trace_s).ancestry
-        if ancestry is None:
+        ancestry = self._ask(job, [target, *others], wall_s or self.trace_s).ancestry
+        names = {other.name for other in others}
+        if ancestry is None or not _sound(ancestry, names):
+            self.close()
             raise Stopped("it went wrong")
         return ancestry
 
@@ -100,10 +112,9 @@ class Isolated:
     def _ask(self, job: Job, models: Sequence[Bytes], wall_s: float) -> Answer:
         try:
             answer = self._job(job, models, wall_s)
-        except (Dead, msgspec.DecodeError) as dead:
+        except Dead as dead:
             self.close()
-            why = str(dead) if isinstance(dead, Dead) else "it went wrong"
-            raise Stopped(why) from None
+            raise Stopped(str(dead)) from None
         except BaseException:
             self.close()  # it waits for bytes that will not come
             raise
@@ -119,9 +130,9 @@ class Isolated:
         worker.allow(wall_s)
         named = {model.name: model for model in models}
         worker.send(msgspec.msgpack.encode(job))
-        spent = 0
+        spent, deadline = 0, time.monotonic() + JOB_S
         for _ in range(READS_MAX):
-            said = msgspec.msgpack.decode(worker.receive(), type=Said)
+            said = _said(worker.receive())
             worker.is_up()
             if isinstance(said, Answer):
                 return said
@@ -129,8 +140,34 @@ class Isolated:
             spent += stop - start
             if spent > READ_BYTES_MAX:
                 raise Dead("it would read too much")
+            if time.monotonic() > deadline:
+                raise Dead(f"it took more than {JOB_S:g} s")
             worker.send(read(start, stop))
         raise Dead("it would read too often")
+
+
+def _said(raw: bytes) -> Said:
+    try:
+        return msgspec.msgpack.decode(raw, type=Said)
+    except Exception:  # whatever can be wrong with bytes: nested too deeply, no text, another type
+        raise Dead("it went wrong") from None
+
+
+def _sound(ancestry: Ancestry, names: Set[str]) -> bool:
+    """Whether it speaks of those that were asked about, in words that there are."""
+    relations = ancestry.relations
+    links = ancestry.links
+    numbers = [link.weight for link in links]
+    return (
+        set(relations) <= names
+        and len(links) <= LINKS_MAX
+        and all(map(isfinite, numbers))
+        and all(isfinite(found.log10_p) or found.log10_p < 0 for found in relations.values())
+        and {link.parent for link in links} <= set(relations)
+        and all(link.kind in KINDS for link in links)
+        and all(len("".join(found.evidence)) <= EVIDENCE_CHARS_MAX for found in relations.values())
+        and len("".join(ancestry.evidence)) <= EVIDENCE_CHARS_MAX
+    )
 
 
 def _range(ask: Ask, models: Mapping[str, Bytes]) -> tuple[Read, int, int]:

@@ -27,6 +27,7 @@ VERSION = 1
 SAMPLES = 64  # of a matrix of a layer
 EMBED_SAMPLES = 512
 WORDS = 128  # whose embeddings are held against each other
+BYTES_MAX = 2 * 2**20  # of a packed one: of more layers than any model has
 _F16_MAX = 65504.0
 
 
@@ -62,18 +63,20 @@ class Sketch:
     @classmethod
     def unpack(cls, raw: bytes) -> Self:
         """What was packed; Malformed when it is no sketch of this version."""
+        if len(raw) > BYTES_MAX:
+            raise Malformed(f"a sketch of {len(raw)} bytes")
         try:
             wire = msgspec.msgpack.decode(raw, type=_Wire)
-        except (msgspec.DecodeError, ValueError) as error:
+            samples, embed = (np.frombuffer(part, "<f2") for part in (wire.samples, wire.embed))
+        except (ValueError, RecursionError) as error:
             raise Malformed(f"a sketch cannot be read: {error}") from None
-        samples = np.frombuffer(wire.samples, "<f2")
         if wire.version != VERSION or len(samples) != wire.layers * len(MATRICES) * SAMPLES:
             raise Malformed(f"a sketch of version {wire.version}, or of another size")
         return cls(
             wire.signature,
             wire.vocabulary,
             samples.reshape(wire.layers, len(MATRICES), SAMPLES),
-            np.frombuffer(wire.embed, "<f2"),
+            embed,
             np.frombuffer(wire.gram, np.int8),
         )
 

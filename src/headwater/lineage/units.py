@@ -18,6 +18,7 @@ from headwater.names import Digest
 ENDINGS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".onnx")
 UNITS_MAX = 64  # of one repository, the largest: a shelf of quantizations has some thirty
 SHARDS_MAX = 1_000
+_DOMAIN = "headwater model"
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.\w+)")
 # By a trainer: Transformers' and DeepSpeed's names for what is not weights.
 _NO_MODEL = re.compile(
@@ -41,10 +42,10 @@ class Unit:
 
     @property
     def key(self) -> str:
-        """What stands for these bytes, wherever they lie: 64 hex digits."""
-        if len(self.files) == 1:
-            return str(self.files[0].oid)
-        return hashlib.sha256("\n".join(file.oid for file in self.files).encode()).hexdigest()
+        """What stands for these bytes, wherever they lie: 64 hex digits. No file's own hash, or a
+        file could be made whose hash is the key of shards that its maker knows the hashes of."""
+        text = "\n".join([_DOMAIN, *(file.oid for file in self.files)])
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def size_bytes(self) -> int:

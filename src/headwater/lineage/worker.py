@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 import msgspec
+import numpy.ma  # noqa: F401  (by `numpy.median`, when it is first called: no file is opened then)
 
 from headwater.errors import HeadwaterError
 from headwater.lineage.model import File

@@ -16,12 +16,13 @@ FRAME_BYTES_MAX = 64 * 2**20
 
 
 def limit(memory_bytes: int) -> None:
-    """Of address space. No file is written, nearly none is opened, nothing is dumped."""
+    """Of address space. No file is written, none is opened, nothing is dumped: what it
+    needs is imported by then."""
     sys.set_int_max_str_digits(4_300)
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
 
 
 def limit_job(cpu_s: int) -> None:

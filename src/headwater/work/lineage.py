@@ -21,7 +21,7 @@ from typing import Any
 from headwater.catalog.catalog import Catalog
 from headwater.catalog.clock import now_ms
 from headwater.catalog.models import Repo
-from headwater.errors import HeadwaterError, NotFound, Unavailable
+from headwater.errors import HeadwaterError, Malformed, Unavailable
 from headwater.jobs.jobs import Again, Jobs, Kind, Run
 from headwater.lineage.isolated import Isolated, Stopped
 from headwater.lineage.sketch import Sketch
@@ -29,7 +29,7 @@ from headwater.lineage.units import Unit, UnitFile, units
 from headwater.names import GitOid
 from headwater.settings import Settings
 from headwater.store.store import Store
-from headwater.work.trace import Blocks, Tracer
+from headwater.work.trace import Blocks, Lost, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,13 @@ KIND = "lineage.repo"
 LANE = "lineage"  # one for all: what comes later is compared with what came before
 ATTEMPTS_MAX = 20  # each an hour after the last at most: most of a day of a store that is away
 PAGE = 100  # repos that are enqueued at once; the next come when these are done
-PACE_S = 2.0  # between two looks
-SWEEP_S = 3600.0  # between two looks for what no repo holds any more
+PACE_S = 2.0  # between two looks at what happened
+ROUND_S = 20.0  # between two looks at all repos when nothing did
+SWEEP_S = 600.0  # between two looks for what no repo holds any more
+TURN_S = 600.0  # of one repo; then others have their turn
+TURNS_MAX = 100  # repos that wait for their next one
+AGAIN_S = 1.0
+ORPHANS_MAX = 10_000  # in one round
 FILES_MAX = 5_000  # of one repo
 ANEW_MS = 6 * 3600 * 1000  # a job that was lost is made again
 KNOWN_MAX = 10_000
@@ -54,7 +59,11 @@ class LineageWork:
         self._known: OrderedDict[str, None] = OrderedDict()
         self._isolated = Isolated()  # kept from one job to the next, while there are any
         self._busy = threading.Lock()
+        self._left: dict[tuple[int, GitOid], Sequence[str]] = {}  # of repos with many models
+        self._after_id = 0  # of the repo up to which this round has come
         self._next_s = 0.0  # of the monotonic clock
+        self._event = -1  # the last one that was seen
+        self._round_s = 0.0
         self._sweep_s = time.monotonic() + SWEEP_S
         jobs.register(Kind(KIND, self._run, attempts_max=ATTEMPTS_MAX))
 
@@ -64,21 +73,40 @@ class LineageWork:
         if not self.wanted or now_s < self._next_s:
             return
         self._next_s = now_s + PACE_S
+        if not self._worth_a_look(now_s):
+            return
         if now_s >= self._sweep_s:
             self._sweep_s = now_s + SWEEP_S
-            self.catalog.sketches.forget_unheld()
-        waiting = self.catalog.ancestry.unlooked(PAGE)
-        if not waiting:
+            self.sweep()
+        # By turns through all of them: those whose jobs fail again and again hold up nobody.
+        waiting = self.catalog.ancestry.unlooked(PAGE, self._after_id)
+        if not waiting and not self._after_id:
             self.rest()
-        for repo, commit in waiting:
-            shown = "private" if repo.private else "public"
-            id = f"lineage-{repo.id}-{commit}-{shown}-{now_ms() // ANEW_MS}"
+        self._after_id = waiting[-1].repo.id if len(waiting) == PAGE else 0
+        for one in waiting:
+            repo = one.repo
+            stands = f"{repo.owner_id}-{int(repo.private)}{int(repo.disabled)}"
+            id = f"lineage-{repo.id}-{one.commit}-{stands}-{one.last_ms}-{now_ms() // ANEW_MS}"
             if id in self._known:
                 continue
             self.jobs.enqueue(KIND, id, {"repo": repo.id}, lane=LANE)
             self._known[id] = None
             if len(self._known) > KNOWN_MAX:
                 self._known.popitem(last=False)
+
+    def _worth_a_look(self, now_s: float) -> bool:
+        """To look through all repos takes a tenth of a second of a hundred thousand: it is done
+        when something happened, while there is more, and now and then."""
+        last = self.catalog.labels.last_event()
+        if last == self._event and not self._after_id and now_s < self._round_s:
+            return False
+        self._event, self._round_s = last, now_s + ROUND_S
+        return True
+
+    def sweep(self) -> None:
+        """Forget what no repo holds; look again at whoever lost a parent with it."""
+        self.catalog.ancestry.look_again(self.catalog.ancestry.orphans(ORPHANS_MAX))
+        self.catalog.sketches.forget_unheld()
 
     def rest(self) -> None:
         """Between jobs no process waits. Does nothing while there is one at work."""
@@ -102,32 +130,40 @@ class LineageWork:
         """Sketch and trace the models of a repo, as `commit` has them; how many there are."""
         try:
             models = models_of(self.catalog, repo, commit)
+        except Unavailable:
+            raise
         except HeadwaterError as error:  # deleted meanwhile, or damaged: `check` says so
             log.warning("lineage of %s: %s", repo.full, error.message)
             models = ()
-        before = self.catalog.sketches.units([repo.id]).get(repo.id, [])
-        self.catalog.sketches.set_units(repo, models)
         keys = list(dict.fromkeys(unit.key for unit in models))
+        # What leaves this repo may be nobody's parent then: its children are looked at again,
+        # whatever becomes of this job.
+        before = self.catalog.sketches.units([repo.id]).get(repo.id, [])
+        left = {held.key for held in before} - set(keys)
+        links = self.catalog.ancestry.children(left)
+        self.catalog.ancestry.look_again(link.key for some in links.values() for link in some)
+        self.catalog.sketches.set_units(repo, models)
+        until = time.monotonic() + TURN_S
+        turn = repo.id, commit
         with self._busy:
             for unit in models:
-                if self.catalog.sketches.state(unit.key) is None:
+                if self.catalog.sketches.state(unit.key) is None and time.monotonic() < until:
                     self._sketch(self._isolated, unit)
-            # A model that left this repo may be nobody's parent now.
-            left = [held.key for held in before if held.key not in keys]
-            self.tracer.trace(self._isolated, keys, also=left)
+            todo = self.tracer.trace(self._isolated, self._left.pop(turn, keys), until)
+        if todo:
+            self._left = {turn: todo, **dict(list(self._left.items())[:TURNS_MAX])}
+            raise Again(f"{repo.full} has many models; others have their turn", AGAIN_S)
         self.catalog.ancestry.looked(repo, commit)
         return len(models)
 
     def _sketch(self, isolated: Isolated, unit: Unit) -> None:
-        files = [(file.path.rpartition("/")[2], file.oid, file.size_bytes) for file in unit.files]
+        files = [(file.oid, file.size_bytes) for file in unit.files]
         try:
             made = isolated.sketch(self.blocks.bytes_of(unit.key, files))
             sketch = Sketch.unpack(made.sketch)
-        except (Stopped, NotFound) as stopped:  # NotFound: deleted while it was read
+        except (Stopped, Lost) as stopped:
             self.catalog.sketches.put(unit, None, reason=str(stopped))
-        except Unavailable:
-            raise
-        except HeadwaterError as error:
+        except Malformed as error:
             self.catalog.sketches.put(unit, None, reason=error.message)
         else:
             self.catalog.sketches.put(unit, sketch, made.shapes)

@@ -1,6 +1,6 @@
 """Tracing models of the catalog among those they may be compared with.
 
-    tracer.trace(isolated, keys, also=())    each in its scopes, and those that may come from it
+    tracer.trace(isolated, keys)    each in its scopes, and those that may come from it
 
 Candidates are the nearest by their sketches, what cards name, and who was a parent before. Order is
 by when each came, but for what a card declares: then the base is the older one.
@@ -9,11 +9,12 @@ by when each came, but for what a card declares: then the base is the older one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 
 from headwater.catalog.ancestry import Link
 from headwater.catalog.catalog import Catalog
-from headwater.errors import Corrupt, HeadwaterError, NotFound, Unavailable
+from headwater.errors import Corrupt, NotFound
 from headwater.lineage.isolated import Bytes, Isolated, Read, Stopped
 from headwater.lineage.parents import Ancestry
 from headwater.lineage.relation import Relation
@@ -25,11 +26,22 @@ from headwater.store.store import Store
 log = logging.getLogger(__name__)
 
 NEAREST = 24  # that a model is compared with: siblings crowd the list before its parent
-FOUND_MAX = 500  # by sketch; those of the scope are among them, or are far
-AGAIN_MAX = 64  # models that are traced anew for one
+FOUND = 64  # by sketch at first; more while too few of them are of the scope
+FOUND_MAX = 16_384  # then those of the scope are far, or a crowd is in the way
+AGAIN_MAX = 64  # models that are traced anew for one at once; the others wait for their turn
+ALONE_S = 120.0  # for one pair, when all together did not end
+LOST = "its bytes are missing or damaged; run `headwater check`"
 SIGNS_PAGE = 10_000
 BLOCK_BYTES = 256 * 2**10  # what the store verifies at once
 KEPT_BYTES_MAX = 64 * 2**20
+
+
+class Lost(Exception):
+    """A model whose bytes cannot be read, by its key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(LOST)
+        self.key = key
 
 
 class Tracer:
@@ -41,17 +53,23 @@ class Tracer:
         self._index = Index()
         self._last_id = 0
 
-    def trace(self, isolated: Isolated, keys: Sequence[str], also: Iterable[str] = ()) -> None:
-        """`also`: models whose children are traced anew as well, though they are not."""
+    def trace(self, isolated: Isolated, keys: Sequence[str], until: float) -> Sequence[str]:
+        """Trace them, and whoever may come from them, or was found to; those that are left at
+        `until`, of the monotonic clock."""
         self._catch_up()
         again: dict[str, None] = {}
-        for key in keys:
+        left = list(keys)
+        while left and time.monotonic() < until:
+            key = left.pop(0)
             again.update(dict.fromkeys(self._children(key)))
             again.update(dict.fromkeys(self._one(isolated, key)))
-        for key in also:
-            again.update(dict.fromkeys(self._children(key)))
-        for key in [key for key in again if key not in keys][:AGAIN_MAX]:
-            self._one(isolated, key)
+        rest = [key for key in again if key not in keys]
+        done = 0
+        while done < min(len(rest), AGAIN_MAX) and time.monotonic() < until:
+            self._one(isolated, rest[done])
+            done += 1
+        self.catalog.ancestry.look_again(rest[done:])
+        return left
 
     def _children(self, key: str) -> list[str]:
         """Who was found to come from it: perhaps it is not to be seen any more."""
@@ -81,9 +99,7 @@ class Tracer:
     def _candidates(self, key: str, scope: int) -> tuple[list[str], list[str], list[str]]:
         """(with whom it is compared, those of them that are older, those whose cards name it)."""
         catalog = self.catalog
-        sketch = catalog.sketches.sketch(key)
-        near = [name for name, _ in self._index.nearest(sketch, FOUND_MAX)] if sketch else []
-        near += catalog.sketches.alike(key, NEAREST)
+        near = self._near(key, scope)
         links: list[Link] = catalog.ancestry.parents([key]).get(key, [])
         bases = catalog.ancestry.declared(key, scope)
         named = catalog.ancestry.declaring(key, scope)
@@ -104,6 +120,24 @@ class Tracer:
         }  # fmt: skip
         return sound, sorted(older, key=order), named
 
+    def _near(self, key: str, scope: int) -> list[str]:
+        """The nearest models of the scope by their sketches. What nobody holds any more leaves the
+        index here, so that it crowds out nothing."""
+        sketch = self.catalog.sketches.sketch(key)
+        if sketch is not None:
+            self._index.put(key, sketch)  # dropped, perhaps, while nobody held it
+        count, found = FOUND, []
+        while sketch is not None:
+            near = [name for name, _ in self._index.nearest(sketch, count)]
+            for name in set(near) - self.catalog.sketches.held(near):
+                self._index.drop(name)
+            there = self.catalog.sketches.within(near, scope)
+            found = [name for name in near if name in there and name != key]
+            if len(found) >= NEAREST or len(near) < count or count >= FOUND_MAX:
+                break
+            count *= 4
+        return found[:NEAREST] + self.catalog.sketches.alike(key, NEAREST)
+
     def _found(
         self, isolated: Isolated, key: str, others: Sequence[str], earlier: Sequence[str]
     ) -> tuple[Ancestry | None, str | None]:
@@ -117,20 +151,50 @@ class Tracer:
             return None, None
         models = {name: self.blocks.bytes_of(name, kept) for name, kept in files.items()}
         there = [name for name in others if name in models]
-        known = self.catalog.sketches.kin(there, key)
-        try:
-            found = isolated.trace(models[key], [models[name] for name in there], earlier, known)
-        except (Stopped, NotFound, Corrupt) as stopped:
-            return None, str(stopped) or type(stopped).__name__
-        except Unavailable:
-            raise
-        except HeadwaterError as error:
-            return None, error.message
-        new: dict[str, Relation] = {
-            name: relation for name, relation in found.relations.items() if name not in known
-        }
-        self.catalog.sketches.put_kin(new, key)
-        return found, None
+        while True:
+            known = self.catalog.sketches.kin(there, key)
+            try:
+                found = isolated.trace(
+                    models[key], [models[name] for name in there], earlier, known
+                )
+            except Lost as lost:
+                if lost.key == key:
+                    return None, LOST
+                there.remove(lost.key)
+            except Stopped as stopped:
+                sound = self._sound(isolated, models, key, there)
+                if not sound or sound == there:
+                    return None, str(stopped)
+                there = sound
+            else:
+                new: dict[str, Relation] = {
+                    name: relation
+                    for name, relation in found.relations.items()
+                    if name not in known
+                }
+                self.catalog.sketches.put_kin(new, key)
+                return found, None
+            if not there:
+                return Ancestry((), {}), None
+
+    def _sound(
+        self, isolated: Isolated, models: Mapping[str, Bytes], key: str, others: Sequence[str]
+    ) -> list[str]:
+        """Of models that could not be compared all at once, those that can be one by one. Others
+        are compared with nobody again, if any can: else it is not they."""
+        sound, reasons = [], {}
+        for name in others:
+            known = self.catalog.sketches.kin([name], key)
+            try:
+                isolated.trace(models[key], [models[name]], [name], known, wall_s=ALONE_S)
+                sound.append(name)
+            except Stopped as stopped:
+                reasons[name] = str(stopped)
+            except Lost:
+                continue
+        for name, reason in reasons.items() if sound else ():
+            self.catalog.sketches.fail(name, f"comparing it did not end: {reason}")
+        return sound
 
     def _catch_up(self) -> None:
         """Take in what was sketched since, by whatever process."""
@@ -147,13 +211,21 @@ class Blocks:
         self.store = store
         self._kept: Cache[tuple[Digest, int], bytes] = Cache(KEPT_BYTES_MAX)
 
-    def bytes_of(self, key: str, files: Iterable[tuple[str, Digest, int]]) -> Bytes:
-        """A model whose files the store gives, every byte verified."""
+    def bytes_of(self, key: str, files: Iterable[tuple[Digest, int]]) -> Bytes:
+        """A model whose files the store gives, every byte verified. Reading raises `Lost` when they
+        are not there, or damaged."""
 
         def reader(oid: Digest, size: int) -> Read:
-            return lambda start, stop: self._read(oid, size, start, stop)
+            def read(start: int, stop: int) -> bytes:
+                try:
+                    return self._read(oid, size, start, stop)
+                except (NotFound, Corrupt) as error:
+                    raise Lost(key) from error
 
-        return Bytes(key, tuple((name, size, reader(oid, size)) for name, oid, size in files))
+            return read
+
+        named = ((str(at), size, reader(oid, size)) for at, (oid, size) in enumerate(files))
+        return Bytes(key, tuple(named))
 
     def _read(self, oid: Digest, size: int, start: int, stop: int) -> bytes:
         if stop - start >= BLOCK_BYTES:

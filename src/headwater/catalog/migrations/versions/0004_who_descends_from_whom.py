@@ -70,6 +70,8 @@ def upgrade() -> None:
         sa.Column("repo_id", sa.Integer(), nullable=False),
         sa.Column("commit", sa.String(length=40), nullable=False),
         sa.Column("private", sa.Boolean(), nullable=False),
+        sa.Column("disabled", sa.Boolean(), nullable=False),
+        sa.Column("owner_id", sa.Integer(), nullable=False),
         sa.Column("rules", sa.Integer(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -90,6 +92,7 @@ def upgrade() -> None:
         sa.Column("key", sa.String(length=64), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("came_ms", sa.BigInteger(), nullable=False),
+        sa.Column("files", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["repo_id"], ["repo.id"], name=op.f("fk_model_unit_repo_id"), ondelete="CASCADE"
         ),
