@@ -27,13 +27,14 @@ from headwater.catalog.ancestry import Ancestries
 from headwater.catalog.card_tags import texts
 from headwater.catalog.db import IN_MAX, Db
 from headwater.catalog.family_facts import Facts, Holder, sees_all_of
-from headwater.catalog.models import REPO_COLUMNS, Repo
+from headwater.catalog.models import Repo
 from headwater.catalog.sketches import PUBLIC, Held, Sketches
 from headwater.family.graph import Edge, Graph, Node, NodeFile
 from headwater.lineage.relation import Relation
 
 NODES_MAX = 2_000  # of one family; a larger one is shown in part
 EDGES_MAX = 8_000  # those to mere names on cards are among them
+MODELS_MAX = 4_000  # of the repos of one level, the largest of each: a shelf has a hundred
 LEVELS_MAX = 64  # up and down from the repo; a longer chain of cards is somebody's joke
 HOLDERS_MAX = 20  # repos that hold copies of one model, the first to have it
 KIN_MAX = 500  # models that one was compared with
@@ -64,8 +65,10 @@ class Families:
             if not level or len(repos) >= NODES_MAX or len(edges) >= EDGES_MAX:
                 break
             level = [one for one in level if one.id not in repos][: NODES_MAX - len(repos)]
+            if not level:
+                break
             repos.update({one.id: one for one in level})
-            units = self.sketches.units([one.id for one in level])
+            units = self.sketches.units([one.id for one in level], MODELS_MAX // len(level) or 1)
             found, above = self._up(actor, level, units)
             edges.update(found)
             level = list(
@@ -222,6 +225,7 @@ class Families:
         """Repos that hold these models and that the actor may see, the first to have it first."""
         unit = sl.model_unit.c
         found: dict[str, list[Holder]] = {}
+        rows: list[Any] = []
         some = sorted(set(keys))
         for at in range(0, len(some), IN_MAX):
             order = (unit.came_ms, s.repo.c.id, unit.path)
@@ -233,16 +237,25 @@ class Families:
                 .where(s.repo.c.type == "model", rights.visible(actor))
                 .subquery()
             )
-            query = (
-                select(s.repo, placed.c.key, placed.c.path, placed.c.came_ms)
-                .join(placed, placed.c.repo_id == s.repo.c.id)
-                .where(placed.c.place <= HOLDERS_MAX)
-                .order_by(placed.c.key, placed.c.place)
+            query = select(placed).where(placed.c.place <= HOLDERS_MAX).order_by(placed.c.place)
+            with self.db.read() as conn:
+                rows += conn.execute(query).all()
+        repos = self._repos(actor, {row.repo_id for row in rows})
+        for row in rows:
+            if row.repo_id in repos:
+                holder = Holder(repos[row.repo_id], row.path, row.came_ms)
+                found.setdefault(row.key, []).append(holder)
+        return found
+
+    def _repos(self, actor: Actor, ids: Iterable[int]) -> dict[int, Repo]:
+        """Those of them that the actor may see."""
+        some, found = sorted(ids), {}
+        for at in range(0, len(some), IN_MAX):
+            query = select(s.repo).where(
+                s.repo.c.id.in_(some[at : at + IN_MAX]), rights.visible(actor)
             )
             with self.db.read() as conn:
-                for row in conn.execute(query):
-                    key, path, came_ms = row[REPO_COLUMNS:]
-                    found.setdefault(key, []).append(Holder(Repo.of(row), path, came_ms))
+                found.update({repo.id: repo for repo in map(Repo.of, conn.execute(query))})
         return found
 
     def _kin_of(self, key: str) -> dict[str, Relation]:

@@ -26,7 +26,7 @@ from headwater.catalog.models import Repo
 from headwater.lineage.relation import Relation
 from headwater.lineage.search import pack_signs
 from headwater.lineage.sketch import Sketch
-from headwater.lineage.units import Unit, UnitFile
+from headwater.lineage.units import UNITS_MAX, Unit, UnitFile
 from headwater.names import Digest
 
 RULES = 1  # of sketches, relations and traces: with others they are made anew
@@ -184,8 +184,8 @@ class Sketches:
                     )
                 )
 
-    def units(self, repo_ids: Iterable[int]) -> dict[int, list[Held]]:
-        """The models of these repos, the largest first."""
+    def units(self, repo_ids: Iterable[int], limit: int = UNITS_MAX) -> dict[int, list[Held]]:
+        """The models of these repos, the largest first, so many of each."""
         unit = sl.model_unit.c
         found: dict[int, list[Held]] = {}
         joined = sl.model_unit.outerjoin(
@@ -200,6 +200,8 @@ class Sketches:
             )
             with self.db.read() as conn:
                 for row in conn.execute(query):
+                    if len(found.get(row.repo_id, ())) >= limit:
+                        continue
                     held = Held(
                         row.path,
                         row.key,
