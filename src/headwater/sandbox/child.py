@@ -8,21 +8,23 @@ receive() / send(body)   frames: four bytes of length, then the body. EOFError a
 from __future__ import annotations
 
 import codecs
+import contextlib
+import encodings
 import os
+import pkgutil
 import resource
 import sys
 
 HARD_CPU_S = 24 * 3600  # of the process; it is replaced long before
-# Python looks for these in files when a parser first asks for them: zip's names, old pickles' text.
-CODECS = ("cp437", "raw_unicode_escape", "unicode_escape", "latin-1", "ascii", "utf-16", "utf-32")
 FRAME_BYTES_MAX = 64 * 2**20
 
 
 def limit(memory_bytes: int) -> None:
     """Of address space. No file is written, none is opened, nothing is dumped: what it
     needs is imported by then."""
-    for codec in CODECS:
-        codecs.lookup(codec)
+    for codec in pkgutil.iter_modules(encodings.__path__):
+        with contextlib.suppress(LookupError, ImportError):  # of another system
+            codecs.lookup(codec.name)  # parsers ask for them by name, and Python opens a file then
     sys.set_int_max_str_digits(4_300)
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
