@@ -132,7 +132,7 @@ def search(folder: Path, models: int, good: list[bool]) -> None:
     rows = [
         {"key": f"{n:064x}", "state": "made", "rules": RULES, "files": "[]", "body": b"",
          "signs": rng.bytes(width - 8) + np.array([512, 448, 448, 512], "<u2").tobytes(),
-         "layers": 32, "shapes": "", "at_ms": 0}
+         "shapes": "", "at_ms": 0}
         for n in range(models)
     ]  # fmt: skip
     with floors.catalog.db.write() as conn:

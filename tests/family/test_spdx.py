@@ -17,6 +17,7 @@ import pytest
 from bom_kit import FAMILY, HUB, NOON, graphs
 from cyclonedx.spdx import fixup_id, is_supported_id
 from hypothesis import given, settings
+from licence_kit import HF_LICENSES
 from spdx_python_model.bindings import v3_0_1 as model
 
 from effort import examples
@@ -24,20 +25,7 @@ from headwater.family.graph import Edge, Graph, Inferred, Node, NodeFile
 from headwater.family.spdx import NO_ASSERTION, spdx
 from headwater.family.spdx_ids import SPDX_IDS, License, license_of
 
-# https://huggingface.co/docs/hub/repositories-licenses, without those that stand for no license.
-HF_LICENSES = """
-    apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0
-    bigcode-openrail-m afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause
-    bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0
-    cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0
-    cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0
-    cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1
-    eupl-1.2 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 isc h-research intel-research
-    lppl-1.3c ms-pl apple-ascl apple-amlr mpl-2.0 odc-by odbl openmdw-1.0 openmdw-1.1 openrail++
-    osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl lgpl-lr deepfloyd-if-license
-    fair-noncommercial-research-license llama2 llama3 llama3.1 llama3.2 llama3.3 llama4
-    grok2-community gemma
-""".split()
+NAMED = [*HF_LICENSES, "openmdw-1.1"]
 # Those that SPDX does not list, by name or by family.
 UNLISTED = """
     openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0
@@ -228,8 +216,8 @@ def test_the_same_is_the_same_document() -> None:
 
 def test_every_license_of_hugging_face_that_spdx_lists_has_its_id() -> None:
     """The list is SPDX's own, as CycloneDX bundles it."""
-    assert set(HF_LICENSES) - set(SPDX_IDS) == set(UNLISTED)
-    assert set(SPDX_IDS) <= set(HF_LICENSES)
+    assert set(NAMED) - set(SPDX_IDS) == set(UNLISTED)
+    assert set(SPDX_IDS) <= set(NAMED)
     for identifier, spdx_id in SPDX_IDS.items():
         assert is_supported_id(spdx_id), spdx_id
         listed = fixup_id(identifier)

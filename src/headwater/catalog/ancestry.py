@@ -36,7 +36,7 @@ from sqlalchemy import (
 from headwater.catalog import schema as s
 from headwater.catalog import schema_lineage as sl
 from headwater.catalog.clock import now_ms
-from headwater.catalog.db import IN_MAX, Db
+from headwater.catalog.db import IN_MAX, Db, pages
 from headwater.catalog.models import Repo
 from headwater.catalog.repos import MAIN
 from headwater.catalog.sketches import ALL, PUBLIC, REASON_CHARS_MAX, RULES, in_scope
@@ -45,19 +45,6 @@ from headwater.names import GitOid
 
 DECLARED_MAX = 16  # models that a card names, each in some files
 SCOPES_MAX = 16  # of one model: organisations that hold a copy of it
-
-
-def _first(key: str, scope: int) -> ScalarSelect[int]:
-    """The repo that had the model first."""
-    unit = sl.model_unit.c
-    return (
-        select(unit.repo_id)
-        .join(s.repo, s.repo.c.id == unit.repo_id)
-        .where(unit.key == key, in_scope(scope))
-        .order_by(unit.came_ms, unit.repo_id)
-        .limit(1)
-        .scalar_subquery()
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +131,9 @@ class Ancestries:
 
     def look_again(self, keys: Iterable[str]) -> int:
         """The repos that hold these models are to be looked at again; how many are."""
-        some, count = sorted(set(keys)), 0
-        for at in range(0, len(some), IN_MAX):
-            held = select(sl.model_unit.c.repo_id).where(
-                sl.model_unit.c.key.in_(some[at : at + IN_MAX])
-            )
+        count = 0
+        for some in pages(keys):
+            held = select(sl.model_unit.c.repo_id).where(sl.model_unit.c.key.in_(some))
             with self.db.write() as conn:
                 count += conn.execute(
                     update(sl.lineage_look)
@@ -256,27 +241,23 @@ class Ancestries:
         """By model and scope: lines on all its links together, and why it could not be traced."""
         row = sl.ancestry.c
         found = {}
-        some = list(dict.fromkeys(keys))
-        for at in range(0, len(some), IN_MAX):
+        for some in pages(keys):
             with self.db.read() as conn:
-                for at_row in conn.execute(
-                    select(sl.ancestry).where(row.key.in_(some[at : at + IN_MAX]))
-                ):
-                    lines = tuple(msgspec.json.decode(at_row.evidence, type=list[str]))
-                    found[at_row.key, at_row.scope] = (lines, at_row.failed)
+                for at in conn.execute(select(sl.ancestry).where(row.key.in_(some))):
+                    lines = tuple(msgspec.json.decode(at.evidence, type=list[str]))
+                    found[at.key, at.scope] = (lines, at.failed)
         return found
 
     def _links(self, keys: Iterable[str], column: ColumnElement[str]) -> list[Link]:
         row, found = sl.ancestry_link.c, []
-        some = list(dict.fromkeys(keys))
-        for at in range(0, len(some), IN_MAX):
+        for some in pages(keys):
             query = (
                 select(sl.ancestry_link)
-                .where(column.in_(some[at : at + IN_MAX]))
+                .where(column.in_(some))
                 .order_by(row.key, row.scope, row.weight.desc(), row.parent)
             )
             with self.db.read() as conn:
-                found += [Link(*at_row) for at_row in conn.execute(query)]
+                found += [Link(*at) for at in conn.execute(query)]
         return found
 
     # What cards say
@@ -313,3 +294,16 @@ class Ancestries:
         )
         with self.db.read() as conn:
             return list(dict.fromkeys(conn.execute(query).scalars()))
+
+
+def _first(key: str, scope: int) -> ScalarSelect[int]:
+    """The repo that had the model first."""
+    unit = sl.model_unit.c
+    return (
+        select(unit.repo_id)
+        .join(s.repo, s.repo.c.id == unit.repo_id)
+        .where(unit.key == key, in_scope(scope))
+        .order_by(unit.came_ms, unit.repo_id)
+        .limit(1)
+        .scalar_subquery()
+    )

@@ -2,6 +2,7 @@
 
     with db.read() as conn:    a consistent snapshot
     with db.write() as conn:   one transaction, alone: one writer at a time in the whole database
+    for some in pages(values): … IN (some) …    as many as one statement takes
 
 On SQLite a write begins with BEGIN IMMEDIATE: a deferred BEGIN fails at once with "database is
 locked" when another writer got in between, whatever the timeout says. `synchronous=FULL` makes
@@ -16,10 +17,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 # Unused here, and whole before any thread starts: the jobs' engine imports it in a thread, and a
 # query that meets it half imported fails (it asks whether a `str` of ours is a mapped object).
@@ -42,6 +43,14 @@ _TAKE_TURN = text(
     f"SELECT set_config('lock_timeout', '{BUSY_TIMEOUT_S}s', true), "
     f"pg_advisory_xact_lock({_LOCK_KEY})"
 )
+Value = TypeVar("Value")
+
+
+def pages(values: Iterable[Value]) -> Iterator[list[Value]]:
+    """The values, each once and in their order, IN_MAX at a time."""
+    some = list(dict.fromkeys(values))
+    for at in range(0, len(some), IN_MAX):
+        yield some[at : at + IN_MAX]
 
 
 class Db:

@@ -2,7 +2,7 @@
 
     families.of(actor, repo)        -> Graph        the whole family, at most NODES_MAX repos
     families.models(actor, repo)    -> [(Held, (Near, …))]   its models, and whom each is near to
-    families.traced(actor, repo)    -> {key: reason}  those that were looked at
+    families.traced(actor, repo, units) -> {key: reason}   those that were looked at
     families.strangers(actor, repo) -> names         declared parents its weights do not know
 
 Every repo in it is one that the actor may see, decided now. An edge that was found among private
@@ -25,7 +25,7 @@ from headwater.catalog import schema_lineage as sl
 from headwater.catalog.actors import Actor
 from headwater.catalog.ancestry import Ancestries
 from headwater.catalog.card_tags import texts
-from headwater.catalog.db import IN_MAX, Db
+from headwater.catalog.db import IN_MAX, Db, pages
 from headwater.catalog.family_facts import Facts, Holder, sees_all_of
 from headwater.catalog.models import Repo
 from headwater.catalog.sketches import PUBLIC, Held, Sketches
@@ -62,10 +62,8 @@ class Families:
         edges: dict[tuple[str, str], Edge] = {}
         level = [repo]
         for _ in range(LEVELS_MAX):
-            if not level or len(repos) >= NODES_MAX or len(edges) >= EDGES_MAX:
-                break
             level = [one for one in level if one.id not in repos][: NODES_MAX - len(repos)]
-            if not level:
+            if not level or len(edges) >= EDGES_MAX:
                 break
             repos.update({one.id: one for one in level})
             units = self.sketches.units([one.id for one in level], MODELS_MAX // len(level) or 1)
@@ -78,8 +76,8 @@ class Families:
         # A repo that was left out for want of room leaves no edge that ends nowhere.
         here = {key: edge for key, edge in edges.items() if edge.child in names}
         graph = Graph({}, tuple(here[key] for key in sorted(here)))
-        kin = {repo.full, *graph.above(repo.full), *graph.below(repo.full)}
-        kin |= set(graph.all_below(graph.roots(repo.full)))
+        ends = [repo.full, *graph.roots(repo.full)]
+        kin = {*graph.above(repo.full), *graph.all_below(ends)}
         kin |= {edge.parent for edge in graph.edges if edge.child in kin}
         nodes = self._nodes(actor, [one for one in repos.values() if one.full in kin])
         for edge in here.values():
@@ -91,26 +89,26 @@ class Families:
     def models(self, actor: Actor, repo: Repo) -> list[tuple[Held, tuple[Near, ...]]]:
         """The models of the repo, each with those it was compared with, the nearest first."""
         held = self.sketches.units([repo.id]).get(repo.id, [])
+        kin = {unit.key: self._kin_of(unit.key) for unit in held}
+        holders = self._holders(actor, {key for some in kin.values() for key in some})
         found = []
         for unit in held:
-            kin = self._kin_of(unit.key)
-            holders = self._holders(actor, kin)
             near = [
                 Near(holders[key][0].repo.full, holders[key][0].path, relation)
-                for key, relation in kin.items()
+                for key, relation in kin[unit.key].items()
                 if key in holders and relation.kind != "none"
             ]
             near.sort(key=lambda one: (not one.relation.related, one.relation.change, one.repo))
             found.append((unit, tuple(near[:NEAR_MAX])))
         return found
 
-    def traced(self, actor: Actor, repo: Repo) -> dict[str, str | None]:
+    def traced(self, actor: Actor, repo: Repo, units: Sequence[Held]) -> dict[str, str | None]:
         """Models of the repo that were traced, and why some could not be, as far as the actor is
         told. Empty until the repo itself was looked at: that the same bytes were looked at before
         would tell of somebody else who has them."""
         if not self.ancestry.is_looked(repo):
             return {}
-        keys = [unit.key for unit in self.sketches.units([repo.id]).get(repo.id, [])]
+        keys = [unit.key for unit in units]
         scopes = {PUBLIC, repo.owner_id} if sees_all_of(actor, repo.owner_id) else {PUBLIC}
         found: dict[str, str | None] = dict.fromkeys(keys)
         for (key, scope), (_, failed) in self.ancestry.traced(keys).items():
@@ -130,12 +128,8 @@ class Families:
             theirs = {
                 unit.key for unit in self.sketches.units([parent[1].id]).get(parent[1].id, [])
             }
-            said = [
-                relation.kind
-                for key in mine
-                for relation in self.sketches.kin(theirs, key).values()
-            ]  # fmt: skip
-            if said and set(said) <= {"none", "distant"} and not theirs & set(mine):
+            said = {found.kind for found in self.sketches.kin_among(theirs, mine).values()}
+            if said and said <= {"none", "distant"} and not theirs & set(mine):
                 names.append(name)
         return names
 
@@ -187,11 +181,11 @@ class Families:
         )
         with self.db.read() as conn:
             names = [*(repo.key for repo in repos), *conn.execute(old).scalars()]
-            for at in range(0, len(names), IN_MAX):
+            for some in pages(names):
                 query = (
                     select(s.repo)
                     .join(s.base_edge, s.base_edge.c.repo_id == s.repo.c.id)
-                    .where(s.base_edge.c.base_key.in_(names[at : at + IN_MAX]))
+                    .where(s.base_edge.c.base_key.in_(some))
                     .where(s.repo.c.type == "model", rights.visible(actor))
                     .order_by(s.repo.c.id)
                     .limit(NODES_MAX)
@@ -204,13 +198,12 @@ class Families:
     ) -> dict[int, dict[str, tuple[str, Repo | None]]]:
         """By repo and parent's name (its present one, where it is here): the card's word for it."""
         found: dict[int, dict[str, tuple[str, Repo | None]]] = {}
-        ids = [repo.id for repo in repos]
         edge = s.base_edge.c
         with self.db.read() as conn:
-            for at in range(0, len(ids), IN_MAX):
+            for some in pages(repo.id for repo in repos):
                 rows = conn.execute(
                     select(s.base_edge)
-                    .where(edge.repo_id.in_(ids[at : at + IN_MAX]))
+                    .where(edge.repo_id.in_(some))
                     .order_by(edge.repo_id, edge.base_key)
                 ).all()
                 here = _visible_by_name(conn, actor, {row.base_key for row in rows})
@@ -226,14 +219,13 @@ class Families:
         unit = sl.model_unit.c
         found: dict[str, list[Holder]] = {}
         rows: list[Any] = []
-        some = sorted(set(keys))
-        for at in range(0, len(some), IN_MAX):
+        for some in pages(keys):
             order = (unit.came_ms, s.repo.c.id, unit.path)
             place = func.row_number().over(partition_by=unit.key, order_by=order).label("place")
             placed = (
-                select(unit.repo_id, unit.key, unit.path, unit.came_ms, place)
+                select(unit.repo_id, unit.key, unit.path, place)
                 .join(s.repo, unit.repo_id == s.repo.c.id)
-                .where(unit.key.in_(some[at : at + IN_MAX]))
+                .where(unit.key.in_(some))
                 .where(s.repo.c.type == "model", rights.visible(actor))
                 .subquery()
             )
@@ -243,17 +235,14 @@ class Families:
         repos = self._repos(actor, {row.repo_id for row in rows})
         for row in rows:
             if row.repo_id in repos:
-                holder = Holder(repos[row.repo_id], row.path, row.came_ms)
-                found.setdefault(row.key, []).append(holder)
+                found.setdefault(row.key, []).append(Holder(repos[row.repo_id], row.path))
         return found
 
     def _repos(self, actor: Actor, ids: Iterable[int]) -> dict[int, Repo]:
         """Those of them that the actor may see."""
-        some, found = sorted(ids), {}
-        for at in range(0, len(some), IN_MAX):
-            query = select(s.repo).where(
-                s.repo.c.id.in_(some[at : at + IN_MAX]), rights.visible(actor)
-            )
+        found = {}
+        for some in pages(ids):
+            query = select(s.repo).where(s.repo.c.id.in_(some), rights.visible(actor))
             with self.db.read() as conn:
                 found.update({repo.id: repo for repo in map(Repo.of, conn.execute(query))})
         return found
@@ -287,19 +276,17 @@ class Families:
 
     def _commits(self, ids: Sequence[int]) -> dict[int, str]:
         row, found = sl.lineage_look.c, {}
-        for at in range(0, len(ids), IN_MAX):
-            query = select(row.repo_id, row.commit).where(row.repo_id.in_(ids[at : at + IN_MAX]))
+        for some in pages(ids):
+            query = select(row.repo_id, row.commit).where(row.repo_id.in_(some))
             with self.db.read() as conn:
-                found.update({at_row.repo_id: at_row.commit for at_row in conn.execute(query)})
+                found.update({at.repo_id: at.commit for at in conn.execute(query)})
         return found
 
 
 def _visible_by_name(conn: Any, actor: Actor, keys: set[str]) -> dict[str, Repo]:
     """Models of these names, present or old, that the actor may see."""
     found: dict[str, Repo] = {}
-    some = sorted(keys)
-    for at in range(0, len(some), IN_MAX):
-        names = some[at : at + IN_MAX]
+    for names in pages(keys):
         seen = (s.repo.c.type == "model") & rights.visible(actor)
         old = (
             select(s.repo, s.redirect.c.key)

@@ -24,7 +24,6 @@ from headwater.lineage.relation import Relation
 class Holder:
     repo: Repo
     path: str
-    came_ms: int
 
 
 @dataclass(frozen=True, slots=True)

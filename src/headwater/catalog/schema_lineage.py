@@ -52,7 +52,6 @@ sketch = Table(
     Column("files", Text, nullable=False),  # JSON: [[SHA-256, bytes], …]; names are each repo's
     Column("signs", LargeBinary, nullable=False),  # 240 bytes to search by
     Column("body", LargeBinary, nullable=False),
-    Column("layers", Integer, nullable=False),
     Column("shapes", String(64), nullable=False),  # hash of all tensors' shapes
     Column("at_ms", BigInteger, nullable=False),
     UniqueConstraint("key"),
@@ -65,7 +64,6 @@ kinship = Table(
     Column("one", String(64), primary_key=True),
     Column("other", String(64), primary_key=True),
     Column("rules", Integer, nullable=False),
-    Column("kind", String(16), nullable=False),
     Column("body", LargeBinary, nullable=False),  # the relation, MessagePack
     Index("ix_kinship_other", "other"),
 )  # fmt: skip

@@ -4,7 +4,7 @@
     sketches.signs_since(id, limit), .alike(key, …)   to search by
     sketches.set_units(repo, units) / units(repo_id)  the models of a repo
     sketches.within(keys, scope)                      those that some repo of a scope holds
-    sketches.kin(pairs) / put_kin(one, relations)     relations, once they were found
+    sketches.kin(one, other), .kin_among, .put_kin    relations, once they were found
 
 A key stands for the bytes of a model (`lineage.units`). Nothing here says who may see what.
 """
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, exists, false, func, or_, select, true, update
+from sqlalchemy import ColumnElement, delete, exists, false, func, or_, select, update
 
 from headwater.catalog import schema as s
 from headwater.catalog import schema_lineage as sl
 from headwater.catalog.clock import now_ms
-from headwater.catalog.db import IN_MAX, Db
+from headwater.catalog.db import Db, pages
 from headwater.catalog.models import Repo
 from headwater.lineage.relation import Relation
 from headwater.lineage.search import pack_signs
@@ -84,7 +84,6 @@ class Sketches:
             ).decode(),
             "signs": pack_signs(sketch) if sketch is not None else b"",
             "body": sketch.pack() if sketch is not None else b"",
-            "layers": sketch.layers if sketch is not None else 0,
             "shapes": shapes,
             "at_ms": now_ms(),
         }
@@ -127,7 +126,7 @@ class Sketches:
     def files(self, keys: Iterable[str]) -> dict[str, tuple[StoredFile, ...]]:
         """The files of models that have a sketch."""
         found = {}
-        for some in _pages(keys):
+        for some in pages(keys):
             query = select(sl.sketch.c.key, sl.sketch.c.files).where(sl.sketch.c.key.in_(some))
             with self.db.read() as conn:
                 for row in conn.execute(query):
@@ -140,7 +139,7 @@ class Sketches:
         held = exists().where(sl.model_unit.c.key == sl.sketch.c.key)
         with self.db.write() as conn:
             gone = list(conn.execute(select(sl.sketch.c.key).where(~held)).scalars())
-            for some in _pages(gone):
+            for some in pages(gone):
                 conn.execute(delete(sl.sketch).where(sl.sketch.c.key.in_(some)))
                 pair = or_(sl.kinship.c.one.in_(some), sl.kinship.c.other.in_(some))
                 conn.execute(delete(sl.kinship).where(pair))
@@ -161,7 +160,7 @@ class Sketches:
         with self.db.write() as conn:
             oids = [file.oid for unit in units for file in unit.files]
             came: dict[str, int] = {}
-            for some in _pages(oids):
+            for some in pages(oids):
                 query = select(s.repo_blob.c.oid, s.repo_blob.c.created_ms).where(
                     s.repo_blob.c.repo_id == repo.id, s.repo_blob.c.oid.in_(some)
                 )
@@ -191,7 +190,7 @@ class Sketches:
         joined = sl.model_unit.outerjoin(
             sl.sketch, (sl.sketch.c.key == unit.key) & (sl.sketch.c.rules == RULES)
         )
-        for some in _pages(repo_ids):
+        for some in pages(repo_ids):
             query = (
                 select(sl.model_unit, sl.sketch.c.state, sl.sketch.c.reason)
                 .select_from(joined)
@@ -217,7 +216,7 @@ class Sketches:
     def held(self, keys: Iterable[str]) -> set[str]:
         """Those that any repo holds, be it in quarantine."""
         found: set[str] = set()
-        for some in _pages(keys):
+        for some in pages(keys):
             query = select(sl.model_unit.c.key).where(sl.model_unit.c.key.in_(some)).distinct()
             with self.db.read() as conn:
                 found |= set(conn.execute(query).scalars())
@@ -226,7 +225,7 @@ class Sketches:
     def within(self, keys: Iterable[str], scope: int) -> dict[str, tuple[int, int]]:
         """(when it came there first, bytes) of those that a repo of the scope holds."""
         unit, found = sl.model_unit.c, {}
-        for some in _pages(keys):
+        for some in pages(keys):
             query = (
                 select(unit.key, func.min(unit.came_ms), func.max(unit.size_bytes))
                 .join(s.repo, s.repo.c.id == unit.repo_id)
@@ -247,7 +246,7 @@ class Sketches:
         """What each of `others` is to each of `keys`, where that was found."""
         row, found = sl.kinship.c, {}
         wanted = set(keys)
-        for some in _pages(others):
+        for some in pages(others):
             query = select(row.one, row.other, row.body).where(
                 row.other.in_(some), row.rules == RULES
             )
@@ -259,15 +258,7 @@ class Sketches:
 
     def kin(self, one: Iterable[str], other: str) -> dict[str, Relation]:
         """What `other` is to each of those, where that was found."""
-        row, found = sl.kinship.c, {}
-        for some in _pages(one):
-            query = select(row.one, row.body).where(
-                row.one.in_(some), row.other == other, row.rules == RULES
-            )
-            with self.db.read() as conn:
-                for at in conn.execute(query):
-                    found[at.one] = msgspec.msgpack.decode(at.body, type=Relation)
-        return found
+        return {key: found for (key, _), found in self.kin_among(one, [other]).items()}
 
     def put_kin(self, relations: Mapping[str, Relation], other: str) -> None:
         """Keep what was found."""
@@ -275,7 +266,6 @@ class Sketches:
             for one, relation in relations.items():
                 values = {
                     "rules": RULES,
-                    "kind": relation.kind,
                     "body": msgspec.msgpack.encode(relation),
                 }
                 statement = self.db.upsert(sl.kinship, ["one", "other"], values)
@@ -292,12 +282,6 @@ def in_scope(scope: int) -> ColumnElement[bool]:
     repo = s.repo.c
     sound = (repo.type == "model") & repo.disabled.is_(false())
     if scope == ALL:
-        return sound & true()
+        return sound
     public = repo.private.is_(false())
     return sound & (public if scope == PUBLIC else or_(public, repo.owner_id == scope))
-
-
-def _pages(values: Iterable[str] | Iterable[int]) -> Iterable[list[str]]:
-    some = list(dict.fromkeys(values))
-    for at in range(0, len(some), IN_MAX):
-        yield some[at : at + IN_MAX]  # type: ignore[misc]

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,15 +45,18 @@ from headwater.lineage.parents import Ancestry
 from headwater.lineage.relation import Relation, relate
 from headwater.lineage.subject import Subject
 from headwater.lineage.tree import trace_all
-from headwater.lineage.units import UnitFile
 from headwater.settings import load
 from headwater.work.lineage import models_of
+from headwater.work.trace import Blocks
 
 ENDINGS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".onnx")
 OF = "of"
 REPO = re.compile(r"[^/\s]+/[^/\s]+")
 NO_ADDRESS = "http://127.0.0.1:8765"  # of a hub whose settings name none
 MODELS_MAX = 100  # 5,000 pairs, and some 15 MB of rows of each, if they are large
+
+
+Model = Annotated[str, typer.Argument(help="A model of this hub, namespace/name.")]
 
 
 class TreeForm(StrEnum):
@@ -113,7 +117,7 @@ def of(
 
 @app.command()
 def tree(
-    repo: Annotated[str, typer.Argument(help="A model of this hub, namespace/name.")],
+    repo: Model,
     form: Annotated[
         TreeForm, typer.Option("--format", help="text, mermaid, svg or json.")
     ] = TreeForm.text,
@@ -130,7 +134,7 @@ def tree(
 
 @app.command()
 def bom(
-    repo: Annotated[str, typer.Argument(help="A model of this hub, namespace/name.")],
+    repo: Model,
     form: Annotated[
         BomForm, typer.Option("--format", help="cyclonedx (ML-BOM) or spdx (AI profile).")
     ] = BomForm.cyclonedx,
@@ -174,14 +178,11 @@ def _subject_of(floors: Floors, name: str) -> Subject:
     if not models:
         raise NotFound(f"{name} holds no weights on main")
 
-    def opened_file(file: UnitFile) -> File:
-        def read(start: int, stop: int) -> bytes:
-            stop = min(stop, file.size_bytes)
-            return b"".join(map(bytes, floors.store.read(file.oid, min(start, stop), stop)))
-
-        return File(file.path, file.size_bytes, read)
-
-    return Subject.of([opened_file(file) for file in models[0].files])
+    blocks = Blocks(floors.store)
+    return Subject.of([
+        File(file.path, file.size_bytes, partial(blocks.read, file.oid, file.size_bytes))
+        for file in models[0].files
+    ])  # fmt: skip
 
 
 def _compare(models: Mapping[str, Subject], ordered: bool, as_json: bool) -> None:

@@ -25,7 +25,7 @@ def text(graph: Graph, focus: str) -> str:
     """The tree, with a line end after every line."""
     shown = family(graph, focus)
     inner, roots = shown.graph, shown.graph.roots(focus)
-    reached = _under(inner, roots)
+    reached = set(inner.all_below(roots))
     met: set[str] = set()
     lines: list[str] = []
     todo: list[_Step] = [(root, None, "", True, 0) for root in reversed(roots)]
@@ -53,16 +53,6 @@ def text(graph: Graph, focus: str) -> str:
 
 def _place(indent: str, level: int) -> str:
     return indent if level <= LEVELS_MAX else f"… {level} "
-
-
-def _under(graph: Graph, roots: list[str]) -> set[str]:
-    reached, todo = set(roots), list(roots)
-    while todo:
-        for edge in graph.children(todo.pop()):
-            if edge.child not in reached:
-                reached.add(edge.child)
-                todo.append(edge.child)
-    return reached
 
 
 def _facts(graph: Graph, name: str, reached: Set[str]) -> list[str]:

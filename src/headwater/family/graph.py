@@ -3,6 +3,7 @@
     Graph(nodes, edges)
     graph.parents(name), graph.children(name)     edges
     graph.above(name), graph.below(name)          names, the nearest first; a ring is walked once
+    graph.all_below(names)                        names, and all below any of them
     graph.roots(name)                             the ends of all ways up; itself when it has none
     graph.depth(name)                             edges on the longest way up to a root
     graph.shares(name)                            how much of it each root gave, summing to 1
@@ -16,8 +17,7 @@ any length: every question takes time in proportion to the edges.
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -105,22 +105,15 @@ class Graph:
 
     def above(self, name: str) -> list[str]:
         """All it came from, the nearest first."""
-        return list(self._walk(name, up=True))
+        return self._walk([name], up=True)[1:]
 
     def below(self, name: str) -> list[str]:
         """All that came from it, the nearest first."""
-        return list(self._walk(name, up=False))
+        return self._walk([name], up=False)[1:]
 
     def all_below(self, names: Iterable[str]) -> list[str]:
         """These, and all that came from any of them."""
-        seen = dict.fromkeys(names)
-        todo = deque(seen)
-        while todo:
-            for edge in self.children(todo.popleft()):
-                if edge.child not in seen:
-                    seen[edge.child] = None
-                    todo.append(edge.child)
-        return list(seen)
+        return self._walk(names, up=False)
 
     def roots(self, name: str) -> list[str]:
         """Itself when it has none. Of a ring, the member from which no way leads on."""
@@ -155,16 +148,17 @@ class Graph:
                 self._unwind(name, kept, ended)
         return [(at, kept[at]) for at in reversed(ended)]
 
-    def _walk(self, name: str, *, up: bool) -> Iterator[str]:
-        seen, todo = {name}, deque([name])
-        while todo:
-            at = todo.popleft()
+    def _walk(self, names: Iterable[str], *, up: bool) -> list[str]:
+        """These, then whoever is linked with them that way, the nearest first."""
+        met = dict.fromkeys(names)
+        todo = list(met)
+        for at in todo:  # grows as it is read
             for edge in self.parents(at) if up else self.children(at):
                 next_ = edge.parent if up else edge.child
-                if next_ not in seen:
-                    seen.add(next_)
+                if next_ not in met:
+                    met[next_] = None
                     todo.append(next_)
-                    yield next_
+        return todo
 
     def _unwind(self, name: str, kept: dict[str, list[Edge]], ended: list[str]) -> None:
         """Depth first, on a stack of its own: a chain of cards may be as long as it likes."""

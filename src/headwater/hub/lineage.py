@@ -141,7 +141,7 @@ class LineageRoutes:
         return actor, self.hub.catalog.repos.find(actor, "model", params["id"], "see")
 
     def _models(self, actor: Actor, repo: Repo, units: Sequence[Held]) -> list[dict[str, Any]]:
-        traced = self.hub.catalog.families.traced(actor, repo)
+        traced = self.hub.catalog.families.traced(actor, repo, units)
         return [
             _model(unit, traced[unit.key])
             if unit.key in traced

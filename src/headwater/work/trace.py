@@ -8,7 +8,6 @@ by when each came, but for what a card declares: then the base is the older one.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -22,8 +21,6 @@ from headwater.lineage.search import Index
 from headwater.names import Digest
 from headwater.store.cache import Cache
 from headwater.store.store import Store
-
-log = logging.getLogger(__name__)
 
 NEAREST = 24  # that a model is compared with: siblings crowd the list before its parent
 FOUND = 64  # by sketch at first; more while too few of them are of the scope
@@ -218,7 +215,7 @@ class Blocks:
         def reader(oid: Digest, size: int) -> Read:
             def read(start: int, stop: int) -> bytes:
                 try:
-                    return self._read(oid, size, start, stop)
+                    return self.read(oid, size, start, stop)
                 except (NotFound, Corrupt) as error:
                     raise Lost(key) from error
 
@@ -227,7 +224,9 @@ class Blocks:
         named = ((str(at), size, reader(oid, size)) for at, (oid, size) in enumerate(files))
         return Bytes(key, tuple(named))
 
-    def _read(self, oid: Digest, size: int, start: int, stop: int) -> bytes:
+    def read(self, oid: Digest, size: int, start: int, stop: int) -> bytes:
+        """Like `pread` of a blob of that size: what lies past its end is not given."""
+        start, stop = min(start, size), min(stop, size)
         if stop - start >= BLOCK_BYTES:
             return self._fetch(oid, start, stop)
         parts = []

@@ -38,7 +38,6 @@ def upgrade() -> None:
         sa.Column("one", sa.String(length=64), nullable=False),
         sa.Column("other", sa.String(length=64), nullable=False),
         sa.Column("rules", sa.Integer(), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("one", "other", name=op.f("pk_kinship")),
     )
@@ -55,7 +54,6 @@ def upgrade() -> None:
         sa.Column("files", sa.Text(), nullable=False),
         sa.Column("signs", sa.LargeBinary(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.Column("layers", sa.Integer(), nullable=False),
         sa.Column("shapes", sa.String(length=64), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sketch")),
